@@ -1,0 +1,7 @@
+"""`python -m minloro`."""
+
+import sys
+
+from minloro.cli import main
+
+sys.exit(main())

@@ -1,0 +1,9 @@
+"""Learners. They share a protocol, not a parent:
+
+    agent.encode(observations)        what the replay buffer stores and the two methods below take
+    agent.act(encoded, rng=None)      one action: greedy, or exploring with a generator
+    agent.update(batch, rng)          one gradient step on a minibatch of encoded Transitions
+    agent.batch_size                  rows of that minibatch
+
+Nothing in this folder knows of language models.
+"""

@@ -1,0 +1,9 @@
+"""The two kinds of failure that minloro reports in one line instead of a traceback."""
+
+
+class UserError(ValueError):
+    """Say what is wrong with an argument, a file or a server's settings, and what to do. Exit status 2."""
+
+
+class RunError(RuntimeError):
+    """Say why a run that was set up correctly could not go on. Exit status 1; what was finished stays on disk."""

@@ -1,0 +1,153 @@
+"""One experiment in one folder: D is collected or read, every arm and seed is run, the results are written.
+
+This module knows no flags: the command line, or anybody else, fills in Settings.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from minloro import sweep
+from minloro.errors import UserError
+from minloro.files import write_json
+from minloro.llm.client import ChatClient
+from minloro.llm.standin import StandInLLM
+from minloro.llm.transcript import Transcript
+from minloro.loro import GRID, Job, collect, data_returns, run_arm
+from minloro.progress import Progress
+from minloro.report import summarize
+from minloro.rollout import unreproduced
+from minloro.runfolder import RunFolder
+from minloro.tasks import Task, make_task
+from minloro.transitions import Transitions, load_transitions, save_transitions
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run is asked to do; config.json holds the same names.
+
+    seeds: how many, counted from `seed`. steps: the budget, D's included. episodes: of the LLM. data: a file with D.
+    llm_model: who is asked; without it and without `data`, the stand-in with `stand_in_skill`. fresh_data: every seed
+    collects its own D. offline: what becomes of D after pretraining: keep, drop, or a share of every minibatch.
+    """
+
+    task: str
+    arms: tuple[str, ...]
+    seeds: int
+    seed: int
+    steps: int
+    episodes: int
+    data: str | None
+    llm_model: str | None
+    fresh_data: bool
+    stand_in_skill: float
+    offline: str | float
+    updates: int
+
+    @property
+    def all_seeds(self) -> range:
+        return range(self.seed, self.seed + self.seeds)
+
+    @property
+    def needs_data(self) -> bool:
+        return tuple(self.arms) != ("rl",)
+
+
+def read_data(path: str | Path, task: Task, settings: Settings, progress: Progress) -> Transitions:
+    """Return the first episodes of a given data set; warn where it looks wrong without being unusable."""
+    data = load_transitions(path, task)
+    available = len(data.episode_ids)
+    if available < settings.episodes:
+        progress.warn(f"{path} holds {available} episodes, not {settings.episodes}: all of them are used")
+    data = data.first_episodes(settings.episodes)
+    wrong = unreproduced(task, data)
+    if wrong is not None and wrong.any():
+        progress.warn(
+            f"{wrong.mean():.0%} of the rows of {path} are not what the simulator does: are observations and actions "
+            "of one step on one row, and are time limits stored as truncated, not terminated?"
+        )
+    check_budget(data, settings)
+    return data
+
+
+def check_budget(data: Transitions, settings: Settings) -> None:
+    """Raise UserError where the steps of D leave no room for learning up to one evaluation."""
+    if settings.steps // GRID <= len(data) // GRID:
+        raise UserError(
+            f"D has {len(data)} transitions and the budget is {settings.steps} steps, D's included, with an evaluation "
+            f"every {GRID}: give more --steps or fewer --episodes"
+        )
+
+
+def run(settings: Settings, folder: RunFolder, data: Transitions | None, llm_url: str | None, workers: int, progress):
+    """Do what the folder does not hold yet, write the results and return (summary, returns, D by seed).
+
+    data: a given D. On an interruption, everything that was finished is in the folder.
+    """
+    task = make_task(settings.task)
+    data_by_seed = _gather_data(settings, task, folder, data, llm_url, progress) if settings.needs_data else {}
+    jobs = _open_jobs(settings, task, folder, data_by_seed)
+    total = len(settings.all_seeds) * len([arm for arm in settings.arms if arm != "llm"])
+    try:
+        with sweep.process_pool(min(workers, len(jobs))) as executor:
+            progress.show("learning", total - len(jobs), total)
+            for done, (job, returns) in enumerate(sweep.run(run_arm, jobs, executor), start=1):
+                folder.save_part(job.arm, job.seed, returns)
+                progress.show("learning", total - len(jobs) + done, total, f"{job.arm}, seed {job.seed}")
+    finally:
+        returns = folder.gather()
+    progress.clear()
+    summary = summarize(task, settings.steps, returns, data_by_seed)
+    write_json(folder.path / "summary.json", summary)
+    return summary, returns, data_by_seed
+
+
+def _gather_data(settings, task, folder, data, llm_url, progress) -> dict[int, Transitions]:
+    """Return {seed: D}: from the folder where it is there, else given, else collected."""
+    collected: dict[int, Transitions] = {}
+    with Transcript(folder.transcript) as transcript:
+        for seed in settings.all_seeds:
+            if collected and not settings.fresh_data:
+                collected[seed] = collected[settings.seed]
+                continue
+            path = folder.data_path(seed)
+            if path.exists():
+                collected[seed] = load_transitions(path, task)
+            else:
+                collected[seed] = data or _collect(settings, task, seed, transcript, llm_url, progress)
+                save_transitions(path, collected[seed])
+            check_budget(collected[seed], settings)
+    if data is not None and not folder.transcript.stat().st_size:
+        folder.transcript.unlink()  # nobody was asked
+    return collected
+
+
+def _collect(settings, task, seed, transcript, llm_url, progress) -> Transitions:
+    if settings.llm_model is None:
+        llm = StandInLLM(task, seed, settings.stand_in_skill)
+    else:
+        llm = ChatClient(llm_url, settings.llm_model)
+    played = 0
+
+    def on_episode(policy, rows):
+        nonlocal played
+        played += 1
+        counts = policy.counts
+        detail = f"{counts['calls']} calls, {counts['parse_failures']} unreadable replies, {counts['tokens']} tokens"
+        progress.show(f"collecting, seed {seed}", played, settings.episodes, detail)
+
+    return collect(task, llm, settings.episodes, seed, transcript, on_episode)
+
+
+def _open_jobs(settings, task, folder, data_by_seed) -> list[Job]:
+    """Return the arms and seeds that are still to be run; for the arm `llm` D is written down and nothing is run."""
+    finished = folder.finished()
+    if "llm" in settings.arms:
+        own_seeds = settings.all_seeds if settings.fresh_data else (settings.seed,)
+        for seed in own_seeds:
+            folder.save_part("llm", seed, data_returns(data_by_seed[seed]))
+    return [
+        Job(task, arm, seed, settings.steps, data_by_seed.get(seed), settings.updates, settings.offline)
+        for seed in settings.all_seeds
+        for arm in settings.arms
+        if arm != "llm" and (arm, seed) not in finished
+    ]

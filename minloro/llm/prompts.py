@@ -1,0 +1,117 @@
+"""Prompts: the rules of a game in words, an observation in words and numbers, and a reply read back as an action.
+
+Paper: the official CartPole prompt gives abs(angle), so that the model cannot know which way the pole leans, and its
+parser takes the last digit anywhere in the reply. Here every signed quantity has its sign in words and in the number,
+and only a last line `Action: N` is an action.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+_ACTION_LINE = re.compile(r"Action: ?([0-9]{1,3})")
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """The text side of a task with numbered actions.
+
+    rules: what the game is, what ends it, what is rewarded. actions: what each action does; the model's number 1 is
+    action 0. describe: (observation, this episode's rows so far) to text.
+    """
+
+    rules: str
+    actions: tuple[str, ...]
+    describe: Callable[[Sequence[float], list], str]
+
+    @property
+    def system(self) -> str:
+        """The text that does not change during a run."""
+        listed = "\n".join(f"{number}: {text}" for number, text in enumerate(self.actions, start=1))
+        return (
+            f"{self.rules}\n\nActions:\n{listed}\n\n"
+            "Choose one action for the current state. End your answer with one line of exactly this form, where N is "
+            f"the number of the action, 1 to {len(self.actions)}:\nAction: N"
+        )
+
+    @property
+    def reminder(self) -> str:
+        """What is said after a reply without an action."""
+        return (
+            "No action could be read from your answer. Its last line must be exactly `Action: N`, "
+            f"N from 1 to {len(self.actions)}, with nothing after it. Please answer again."
+        )
+
+    def messages(self, observation, rows: list) -> list[dict[str, str]]:
+        """Return the chat messages for one decision."""
+        return [
+            {"role": "system", "content": self.system},
+            {"role": "user", "content": self.describe(observation, rows)},
+        ]
+
+    def parse(self, reply: str) -> int | None:
+        """Return the action of the reply's last line that is not blank, or None where it names none.
+
+        >>> cartpole_prompt(200).parse("The pole falls to the right.\\nAction: 2")
+        1
+        >>> cartpole_prompt(200).parse("Action: 2, because 0.21 rad is too much") is None
+        True
+        """
+        last_line = reply.rstrip().rpartition("\n")[2].strip()
+        match = _ACTION_LINE.fullmatch(last_line)
+        if match is None or not 1 <= int(match[1]) <= len(self.actions):
+            return None
+        return int(match[1]) - 1
+
+
+def signed(value: float, digits: int, unit: str) -> str:
+    """Return a number with its sign and unit, never a negative zero.
+
+    >>> signed(-0.00001, 3, "rad"), signed(0.25, 3, "rad")
+    ('0.000 rad', '+0.250 rad')
+    """
+    rounded = round(float(value), digits)
+    return f"{rounded:+.{digits}f} {unit}" if rounded else f"{0:.{digits}f} {unit}"
+
+
+def side(value: float, digits: int, negative: str, zero: str, positive: str) -> str:
+    """Return the words for the sign of `value` as it is printed with `digits` digits.
+
+    >>> side(-0.1, 3, "to the left", "standing still", "to the right")
+    'to the left'
+    """
+    rounded = round(float(value), digits)
+    return zero if rounded == 0 else negative if rounded < 0 else positive
+
+
+def cartpole_prompt(step_limit: int) -> Prompt:
+    rules = (
+        "You are playing CartPole, a game of balance. A pole is hinged on top of a cart, and the cart moves along a "
+        "straight, level track. At every step you push the cart with a fixed force, to the left or to the right; "
+        "the pole stays up only if the cart is moved under it.\n"
+        "Signs: positions, velocities and angles are positive to the right and negative to the left; at angle 0 the "
+        "pole stands upright.\n"
+        "Reward: 1 for every step, the last one included.\n"
+        "The episode ends when the pole leans more than 12 degrees (0.2095 rad) to either side, when the cart is more "
+        f"than 2.4 m away from the centre of the track, or after {step_limit} steps. Keep the pole up for as long as "
+        "possible."
+    )
+    actions = ("push the cart to the left", "push the cart to the right")
+    return Prompt(rules, actions, _describe_cartpole)
+
+
+def _describe_cartpole(observation, rows: list) -> str:
+    x, velocity, angle, turning = (float(value) for value in observation)
+    position_words = side(x, 3, "left of the centre", "at the centre", "right of the centre")
+    velocity_words = side(velocity, 3, "moving to the left", "standing still", "moving to the right")
+    angle_words = side(angle, 4, "leaning to the left", "upright", "leaning to the right")
+    turning_words = side(turning, 3, "turning to the left", "not turning", "turning to the right")
+    degrees = signed(angle * 57.29578, 2, "degrees")
+    return (
+        "The current state:\n"
+        f"Cart position: {signed(x, 3, 'm')}, {position_words}\n"
+        f"Cart velocity: {signed(velocity, 3, 'm/s')}, {velocity_words}\n"
+        f"Pole angle: {signed(angle, 4, 'rad')} ({degrees}), {angle_words}\n"
+        f"Pole angular velocity: {signed(turning, 3, 'rad/s')}, {turning_words}\n"
+        "Which way do you push the cart?"
+    )

@@ -1,0 +1,78 @@
+"""llm.jsonl: one line a call, appended and flushed before its action is used. Log, cache and resume point at once.
+
+The key of a line covers the whole request and which sample it is (seed, episode, step, attempt): a state that is seen
+again gets a fresh reply, and a run that is resumed gets the replies that it already had.
+"""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+from minloro.errors import UserError
+from minloro.llm.client import Reply
+
+
+class Transcript:
+    """Ask a model through a file of earlier calls; with path None nothing is written or remembered."""
+
+    def __init__(self, path: str | Path | None):
+        self.path = None if path is None else Path(path)
+        self._known: dict[str, dict] = {}
+        self._file = None
+        if self.path is not None:
+            self._known = {call["key"]: call for call in _read_calls(self.path)}
+            self._file = open(self.path, "a", encoding="utf-8")
+
+    def ask(self, llm, messages: list[dict], sample: tuple[int, ...], parse) -> tuple[Reply, object]:
+        """Return the model's Reply to this sample of this request, and what `parse` makes of its text."""
+        text = json.dumps([llm.request(messages), sample], ensure_ascii=True, sort_keys=True)
+        key = hashlib.sha256(text.encode()).hexdigest()
+        call = self._known.get(key)
+        if call is not None:
+            reply = Reply(call["reply"], call["model"], call["finish_reason"], call["usage"], call["latency"])
+            return reply, parse(reply.text)
+        reply = llm.complete(messages, sample)
+        action = parse(reply.text)
+        if self._file is not None:
+            self._append(key, sample, messages, reply, parsed=action is not None)
+        return reply, action
+
+    def _append(self, key: str, sample: tuple[int, ...], messages: list[dict], reply: Reply, parsed: bool) -> None:
+        prompt = json.dumps(messages, sort_keys=True)
+        seed, episode, step, attempt = sample
+        call = {"key": key, "seed": seed, "episode": episode, "step": step, "attempt": attempt}
+        call |= {"prompt_sha256": hashlib.sha256(prompt.encode()).hexdigest(), "reply": reply.text, "model": reply.model}
+        call |= {"finish_reason": reply.finish_reason, "usage": reply.usage, "latency": round(reply.latency, 4)}
+        call |= {"parsed": parsed}
+        self._file.write(json.dumps(call) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def __enter__(self) -> "Transcript":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+
+def _read_calls(path: Path) -> list[dict]:
+    """Return the calls of an earlier run, and cut off a last line that a kill tore."""
+    if not path.exists():
+        return []
+    content = path.read_bytes()
+    whole = content[: content.rfind(b"\n") + 1]
+    if whole != content:
+        with open(path, "r+b") as file:
+            file.truncate(len(whole))
+            os.fsync(file.fileno())
+    try:
+        calls = [json.loads(line) for line in whole.splitlines()]
+        if not all({"key", "reply", "model", "finish_reason", "usage", "latency"} <= call.keys() for call in calls):
+            raise ValueError
+    except (ValueError, AttributeError):
+        raise UserError(f"{path} is damaged: it holds lines that minloro did not write; move it away") from None
+    return calls

@@ -1,0 +1,196 @@
+"""LORO: LLM Off-policy, then RL Online. The method of the paper (arXiv 2505.10861) and its arms, in one file.
+
+1. collect: a language model plays; its transitions are the data set D;
+2. pretrain: an agent learns from minibatches of D, without playing;
+3. finetune: the same agent goes on learning online.
+
+Departures from the official code are marked "Paper: … Here: …". The others are in the protocol: what an arm may use is
+counted in environment steps, D's included, and a uniformly random policy's data is the control.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+import gymnasium as gym
+import numpy as np
+
+import minloro
+from minloro.errors import UserError
+from minloro.llm.policy import LLMPolicy
+from minloro.randomness import stream, stream_seed
+from minloro.replay import ReplayBuffer
+from minloro.rollout import evaluate, play_episode
+from minloro.tasks import Task
+from minloro.transitions import Transitions, from_rows
+
+GRID = 200  # environment steps between two evaluations; one round of the paper
+ARMS = ("rl", "loro", "random-data", "mix", "llm")
+LEARNING_ARMS = ("rl", "loro", "random-data", "mix")
+
+
+class EpisodeReturn(NamedTuple):
+    """One episode, or the mean of one evaluation's episodes. phase: llm, train or eval."""
+
+    phase: str
+    behaviour: str  # who chose the actions
+    env_steps: int  # taken before this evaluation, or up to this episode's end
+    episode_return: float
+    episode_length: float
+
+
+def collect(task: Task, llm, episodes: int = 10, seed: int = 0, transcript=None, on_episode=None) -> Transitions:
+    """Let `llm` play and return D: its transitions, in order, with the metadata that belong to them.
+
+    transcript: where replies are kept and looked up. on_episode(policy, rows): called after each episode.
+    """
+    if task.prompt is None:
+        raise UserError(f"the task {task.name} has no prompt: give it one, or start from a data set")
+    env = task.make_env()
+    policy = LLMPolicy(task, llm, seed, transcript)
+    rows, sources = [], []
+    for episode in range(episodes):
+        choose = partial(policy.choose, episode=episode)
+        played, how = play_episode(env, choose, episode, stream_seed(seed, "collection", episode))
+        rows += played
+        sources += how
+        if on_episode is not None:
+            on_episode(policy, rows)
+    metadata = _metadata(task, seed, llm.source) | {"model": policy.model, "llm": dict(policy.counts)}
+    metadata |= {"prompt": task.prompt.system, "reminder": task.prompt.reminder}
+    return from_rows(rows, sources, metadata)
+
+
+def collect_random(task: Task, transitions: int, seed: int = 0) -> Transitions:
+    """Return exactly `transitions` steps of a uniformly random policy; the last episode may be cut off (truncated)."""
+    env, rng = task.make_env(), stream(seed, "random-data")
+    rows, episode = [], 0
+    while len(rows) < transitions:
+        played, _ = play_episode(
+            env,
+            lambda observation, rows: (task.random_action(rng), "random"),
+            episode,
+            stream_seed(seed, "random-data", episode),
+            most_steps=transitions - len(rows),
+        )
+        rows += played
+        episode += 1
+    terminated = rows[-1][4]
+    unfinished = not terminated and len(played) < task.step_limit
+    metadata = _metadata(task, seed, "uniformly random policy") | {"last_episode_unfinished": unfinished}
+    return from_rows(rows, ["random"] * len(rows), metadata)
+
+
+def pretrain(agent, data: Transitions, updates: int = 3000, seed: int = 0) -> None:
+    """Take `updates` gradient steps on minibatches of D. The agent is changed in place; nothing is played."""
+    observations = agent.encode(data.observations)
+    buffer = ReplayBuffer(len(data), observations[0], data.actions[0])
+    buffer.hold(data, observations, agent.encode(data.next_observations))
+    rng = stream(seed, "pretraining")
+    for _ in range(updates):
+        agent.update(buffer.sample(agent.batch_size, rng), rng)
+
+
+def finetune(
+    agent,
+    task: Task,
+    steps: int,
+    data: Transitions | None = None,
+    seed: int = 0,
+    offline: str | float | None = None,
+    evaluation_episodes: int = 1,
+) -> list[EpisodeReturn]:
+    """Learn online, one update a step, until `steps` environment steps are spent, those of `data` included.
+
+    offline: what becomes of D: "keep" (in the buffer), "drop", or a number: its share of every minibatch; by default
+    what the task says. Returns the evaluation before the first online step, every finished episode of the training,
+    and the evaluations of the greedy policy on the grid, in the order in which they happened.
+    """
+    env, evaluation_env = task.make_env(), task.make_env()
+    replay_rng, exploration = stream(seed, "replay"), stream(seed, "exploration")
+    offline = task.offline if offline is None else offline
+    share = None if isinstance(offline, str) else offline
+    start = 0 if data is None else len(data)
+
+    def evaluation(env_steps: int, grid_point: int) -> EpisodeReturn:
+        seeds = [stream_seed(seed, "evaluation", grid_point, k) for k in range(evaluation_episodes)]
+        return EpisodeReturn("eval", "greedy policy", env_steps, *evaluate(agent, evaluation_env, seeds))
+
+    returns = [evaluation(start, grid_point=0)]
+    episode, episode_return, length = 0, 0.0, 0
+    observation, _ = env.reset(seed=stream_seed(seed, "environment", episode))
+    encoded = agent.encode(observation)
+    buffer = _online_buffer(task, agent, encoded, steps - start, None if offline == "drop" else data)
+    for env_steps in range(start + 1, steps + 1):
+        action = agent.act(encoded, exploration)
+        observation, reward, terminated, truncated, _ = env.step(action)
+        next_encoded = agent.encode(observation)
+        buffer.add(encoded, action, reward, next_encoded, terminated, truncated, episode)
+        if len(buffer) >= agent.batch_size:
+            agent.update(buffer.sample(agent.batch_size, replay_rng, share), replay_rng)
+        episode_return, length, encoded = episode_return + float(reward), length + 1, next_encoded
+        if terminated or truncated:
+            returns.append(EpisodeReturn("train", "learning agent", env_steps, episode_return, length))
+            episode, episode_return, length = episode + 1, 0.0, 0
+            observation, _ = env.reset(seed=stream_seed(seed, "environment", episode))
+            encoded = agent.encode(observation)
+        if env_steps % GRID == 0:
+            returns.append(evaluation(env_steps, grid_point=env_steps // GRID))
+    return returns
+
+
+def _online_buffer(task: Task, agent, encoded, online_steps: int, data: Transitions | None) -> ReplayBuffer:
+    """Return a buffer with room for D, if any, and all online steps."""
+    example = task.random_action(np.random.default_rng(0))  # only its shape and type are used
+    kept = 0 if data is None else len(data)
+    buffer = ReplayBuffer(kept + online_steps, encoded, example)
+    if data is not None:
+        buffer.hold(data, agent.encode(data.observations), agent.encode(data.next_observations))
+    return buffer
+
+
+@dataclass(frozen=True)
+class Job:
+    """One arm with one seed: all that is needed to run it, anywhere. data: the LLM's D, None for `rl` alone."""
+
+    task: Task
+    arm: str
+    seed: int
+    steps: int
+    data: Transitions | None
+    updates: int
+    offline: str | float
+
+
+def run_arm(job: Job) -> list[EpisodeReturn]:
+    """Run one arm from scratch: a fresh agent, a fresh buffer and fresh environments, shared with no other run.
+
+    Paper: the official code fine-tunes one agent in all five "repeats" of LORO. Here: every seed pretrains its own.
+    """
+    agent = job.task.make_agent(job.seed)
+    data = None if job.arm == "rl" else job.data
+    if job.arm == "random-data":
+        data = collect_random(job.task, len(data), job.seed)
+    if job.arm in ("loro", "random-data"):
+        pretrain(agent, data, job.updates, job.seed)
+    offline = "keep" if job.arm == "mix" else job.offline
+    played = [] if data is None else data_returns(data)
+    return played + finetune(agent, job.task, job.steps, data, job.seed, offline)
+
+
+def data_returns(data: Transitions) -> list[EpisodeReturn]:
+    """Return the finished episodes of D as they were played."""
+    ends, lengths = np.cumsum(data.episode_lengths).tolist(), data.episode_lengths.tolist()
+    episodes = zip(ends, data.episode_returns.tolist(), lengths, strict=True)
+    return [EpisodeReturn("llm", data.behaviour, *episode) for episode in episodes][: data.n_finished]
+
+
+def _metadata(task: Task, seed: int, source: str) -> dict:
+    versions = {"minloro": minloro.__version__, "numpy": np.__version__, "gymnasium": gym.__version__}
+    return {
+        "environment": task.environment,
+        "collection_step_limit": task.step_limit,
+        "seed": seed,
+        "source": source,
+        "versions": versions,
+    }

@@ -1,0 +1,69 @@
+"""Replay buffer: a ring over Transitions from which minibatches are drawn uniformly, with replacement.
+
+Source: Lin (1992); Mnih et al. (2015). The buffer may keep features in the place of observations: the learning loop
+encodes an observation once, when it is stored, and not again for every minibatch that it appears in.
+"""
+
+import numpy as np
+
+from minloro.transitions import COLUMNS, Transitions
+
+
+class ReplayBuffer:
+    """Hold at most `capacity` transitions; when full, the oldest one that is not part of D makes room.
+
+    `observation` and `action` are examples (arrays or scalars) that fix the shapes and types of the rows.
+    """
+
+    def __init__(self, capacity: int, observation, action):
+        observation, action = np.asarray(observation), np.asarray(action)
+        self.capacity, self.size, self.n_data = capacity, 0, 0
+        self._next = 0  # the row that is written next
+        rows = {"observations": observation, "next_observations": observation, "actions": action}
+        kinds = {"rewards": np.float32, "terminated": bool, "truncated": bool, "episode": np.int64}
+        self._columns = {
+            name: np.zeros((capacity, *rows[name].shape), rows[name].dtype)
+            if name in rows
+            else np.zeros(capacity, kinds[name])
+            for name in COLUMNS
+        }
+        self._arrays = tuple(self._columns.values())  # in the order of COLUMNS
+
+    def __len__(self) -> int:
+        return self.size
+
+    def add(self, *transition) -> None:
+        """Store one transition, its values in the order of COLUMNS."""
+        for array, value in zip(self._arrays, transition, strict=True):
+            array[self._next] = value
+        self.size = max(self.size, self._next + 1)
+        self._next += 1
+        if self._next == self.capacity:
+            self._next = self.n_data
+
+    def hold(self, data: Transitions, observations: np.ndarray, next_observations: np.ndarray) -> None:
+        """Put D into the empty buffer, to stay: the ring turns only over the rows behind it.
+
+        `observations` and `next_observations` stand for those of `data`, as the agent encodes them.
+        """
+        n = len(data)
+        if self.size or n > self.capacity:
+            raise ValueError(f"{n} rows of D do not fit into a buffer of {self.capacity} that holds {self.size}")
+        stored = {"observations": observations, "next_observations": next_observations}
+        for name, array in self._columns.items():
+            array[:n] = stored.get(name, getattr(data, name))
+        self.size = self._next = self.n_data = n
+
+    def sample(self, batch_size: int, rng: np.random.Generator, data_share: float | None = None) -> Transitions:
+        """Draw a minibatch; with `data_share`, that share of its rows from D and the others from what came after.
+
+        Until both kinds are there, all rows come from the kind that is.
+        """
+        if data_share is None or self.n_data in (0, self.size):
+            rows = rng.integers(self.size, size=batch_size)
+        else:
+            from_data = round(data_share * batch_size)
+            low = np.repeat((0, self.n_data), (from_data, batch_size - from_data))
+            high = np.repeat((self.n_data, self.size), (from_data, batch_size - from_data))
+            rows = rng.integers(low, high)
+        return Transitions(*(array.take(rows, axis=0) for array in self._arrays))

@@ -1,0 +1,246 @@
+"""From episode returns to figures with intervals, verdicts in words, and the table.
+
+Everything here is computed from the rows of returns.csv and from what is known of D, so that a finished run can be
+reported again at any time. The definitions are those of the protocol in the README.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from minloro.loro import GRID
+
+FIELDS = ("first_return", "mean_return", "online_mean_return", "final_return", "paper_cumulative_reward")
+COMPARED = (("loro", "rl"), ("loro", "random-data"))
+WINDOW = 10  # evaluations that the final return and the threshold are means of
+
+
+def t_quantile(df: int, probability: float = 0.975) -> float:
+    """Return the quantile of Student's t distribution.
+
+    With t = sqrt(df) tan(x) its density becomes proportional to cos(x)^(df - 1) on (-pi/2, pi/2), which is smooth
+    and bounded: a cumulative sum gives the distribution function.
+
+    >>> round(t_quantile(4), 3), round(t_quantile(9), 3)
+    (2.776, 2.262)
+    """
+    edges = np.linspace(-np.pi / 2, np.pi / 2, 200_001)
+    middles = (edges[1:] + edges[:-1]) / 2
+    cumulative = np.append(0.0, np.cumsum(np.cos(middles) ** (df - 1)))
+    return float(np.sqrt(df) * np.tan(np.interp(probability, cumulative / cumulative[-1], edges)))
+
+
+def interval(values: Sequence[float]) -> dict[str, float | None]:
+    """Return the mean of independent values and its 95% interval: {"mean", "low", "high"}.
+
+    Student's t and the percentile bootstrap (10,000 resamples, fixed generator) are both computed; the wider one
+    decides. A single value has no interval; no value has no mean.
+    """
+    values = np.asarray(values, np.float64)
+    n = len(values)
+    if n < 2:
+        return {"mean": float(values[0]) if n else None, "low": None, "high": None}
+    mean = float(values.mean())
+    half = t_quantile(n - 1) * values.std(ddof=1) / np.sqrt(n)
+    resamples = np.random.default_rng(0).integers(n, size=(10_000, n))
+    bootstrap = np.quantile(values[resamples].mean(axis=1), (0.025, 0.975))
+    low, high = (mean - half, mean + half) if 2 * half >= np.ptp(bootstrap) else bootstrap
+    return {"mean": mean, "low": float(low), "high": float(high)}
+
+
+def difference(ours: Sequence[float], theirs: Sequence[float]) -> dict:
+    """Return the interval of the paired differences and the verdict, seeds in the same order on both sides."""
+    result = interval(np.subtract(ours, theirs))
+    word = "no clear difference"
+    if result["low"] is not None and (result["low"] > 0 or result["high"] < 0):
+        word = "better" if result["low"] > 0 else "worse"
+    return result | {"verdict": word if len(ours) >= 10 else f"indicative: {word}"}
+
+
+def seed_figures(
+    rows: Sequence, steps: int, data_mean: float, data_rounds: int, online_points: int, threshold: float
+) -> dict:
+    """Return the figures of one arm and seed from its episode returns, in the order in which they happened.
+
+    data_mean: D's mean return; data_rounds: rounds that D takes by the paper's accounting, one an episode of the LLM
+    (both 0 for an arm without D). online_points: evaluations that enter online_mean_return, the same number for every
+    arm. A figure that the budget does not hold is None.
+    """
+    evaluations = [row for row in rows if row.phase == "eval"]
+    first, online = evaluations[0], evaluations[1:]
+    returns = np.array([row.episode_return for row in online])
+    rounds = steps // GRID
+    with_data = [data_mean] * (rounds - len(returns)) + returns.tolist()  # every grid point up to the budget
+    paper_online = rounds - data_rounds
+    windows = np.convolve(returns, np.ones(WINDOW) / WINDOW, mode="valid") if len(returns) >= WINDOW else np.array([])
+    holds = np.flatnonzero(windows >= threshold)
+    return {
+        "first_return": first.episode_return,
+        "mean_return": float(np.mean(with_data)),
+        "online_mean_return": float(np.mean(returns[:online_points])) if online_points else None,
+        "final_return": float(np.mean(returns[-WINDOW:])) if len(returns) else None,
+        "paper_cumulative_reward": float(data_mean * data_rounds + returns[:paper_online].sum())
+        if 0 <= paper_online <= len(returns)
+        else None,
+        "steps_to_threshold": online[holds[0]].env_steps if len(holds) else None,
+    }
+
+
+def llm_figures(data_mean: float, rounds: int) -> dict:
+    """Return the figures of the arm `llm`: D's mean return, whatever the number of steps."""
+    flat = dict.fromkeys(FIELDS, data_mean) | {"steps_to_threshold": None}
+    return flat | {"paper_cumulative_reward": data_mean * rounds}
+
+
+def arm_summary(per_seed: Sequence[dict]) -> dict:
+    """Return n_seeds and, for every figure, its interval over the seeds."""
+    summary = {"n_seeds": len(per_seed)}
+    for name in (*FIELDS, "steps_to_threshold"):
+        values = [figures[name] for figures in per_seed if figures[name] is not None]
+        complete = name == "steps_to_threshold" or len(values) == len(per_seed)
+        summary[name] = interval(values if complete else [])
+    summary["steps_to_threshold"]["n_reached"] = sum(f["steps_to_threshold"] is not None for f in per_seed)
+    return summary
+
+
+def figures_by_arm(task, steps: int, rows: dict, data_by_seed: dict) -> dict[str, list[dict]]:
+    """Return the figures of every arm and seed. rows: {(arm, seed): episode returns}; data_by_seed: {seed: D}."""
+    figures: dict[str, list[dict]] = {arm: [] for arm, _ in rows}
+    for (arm, seed), returns in rows.items():
+        data = data_by_seed.get(seed)
+        mean, data_rounds, online_points = 0.0, 0, steps // GRID
+        if data is not None:
+            mean, data_rounds = float(data.returns_at(task.step_limit).mean()), data.n_finished
+            online_points = (steps - len(data)) // GRID
+        if arm == "llm":
+            figures[arm].append(llm_figures(mean, steps // GRID))
+            continue
+        if arm == "rl":
+            mean, data_rounds = 0.0, 0
+        elif arm == "random-data":
+            mean = float(np.mean([row.episode_return for row in returns if row.phase == "llm"]))
+        figures[arm].append(seed_figures(returns, steps, mean, data_rounds, online_points, task.threshold))
+    return figures
+
+
+def data_summary(task, data_by_seed: dict) -> dict | None:
+    """Return what D is: where it comes from, its size, its mean return and its cost (means over the seeds' D)."""
+    sets = list({id(data): data for data in data_by_seed.values()}.values())
+    if not sets:
+        return None
+    mean = {
+        "episodes": np.mean([data.n_finished for data in sets]),
+        "transitions": np.mean([len(data) for data in sets]),
+        "mean_return": np.mean([data.returns_at(task.step_limit).mean() for data in sets]),
+        "cost": np.mean([data.cost for data in sets]),
+    }
+    whole = {name: int(value) if value == int(value) else float(value) for name, value in mean.items()}
+    rescaled = any(data.rescaled(task.step_limit) for data in sets)
+    return {"source": sets[0].behaviour, **whole, "data_sets": len(sets), "return_rescaled_to_step_limit": rescaled}
+
+
+def llm_summary(data_by_seed: dict) -> dict:
+    """Return who was asked and what it took, summed over the seeds' D; null where D came without these counts."""
+    sets = list({id(data): data for data in data_by_seed.values()}.values())
+    counts = [data.metadata.get("llm") or {} for data in sets]
+    names = ("calls", "parse_failures", "fallbacks", "tokens")
+    totals = {name: sum(c[name] for c in counts) if all(name in c for c in counts) else None for name in names}
+    return {"model": sets[0].behaviour if sets else None, **totals}
+
+
+def summarize(task, steps: int, rows: dict, data_by_seed: dict) -> dict:
+    """Return the contents of summary.json."""
+    figures = figures_by_arm(task, steps, rows, data_by_seed)
+    differences = {}
+    for ours, theirs in COMPARED:
+        if ours in figures and theirs in figures:
+            differences[f"{ours}-{theirs}"] = {
+                name: difference([f[name] for f in figures[ours]], [f[name] for f in figures[theirs]])
+                for name in ("mean_return", "online_mean_return")
+                if all(f[name] is not None for f in figures[ours] + figures[theirs])
+            }
+    return {
+        "task": task.name,
+        "steps": steps,
+        "data": data_summary(task, data_by_seed),
+        "arms": {arm: arm_summary(per_seed) for arm, per_seed in figures.items()},
+        "difference": differences,
+        "llm": llm_summary(data_by_seed),
+    }
+
+
+def table(task, summary: dict) -> str:
+    """Return the summary as text of at most 100 columns."""
+    steps, arms, data = summary["steps"], summary["arms"], summary["data"]
+    lines = [f"{task.name} ({task.environment}): {steps:,} environment steps for every learning arm, D's included"]
+    if data is not None:
+        lines += _data_lines(summary)
+    rounds = steps // GRID
+    paper_title = f"sum over {rounds} rounds"
+    blocks = (
+        {"first_return": "before online steps", "mean_return": "mean return", "online_mean_return": "online mean return"},
+        {
+            "final_return": f"last {WINDOW} evaluations",
+            "steps_to_threshold": f"steps to {task.threshold:g}",
+            "paper_cumulative_reward": paper_title,
+        },
+    )
+    for block in blocks:
+        lines += ["", f"{'arm':<12}{'seeds':>5}" + "".join(f"{title:>26}" for title in block.values())]
+        for arm, figures in arms.items():
+            cells = [_cell(figures[name], figures["n_seeds"]) for name in block]
+            lines.append(f"{arm:<12}{figures['n_seeds']:>5}" + "".join(f"{cell:>26}" for cell in cells))
+    lines += ["", *_difference_lines(summary)]
+    return "\n".join([*lines, *_notes(task, summary)])
+
+
+def _data_lines(summary: dict) -> list[str]:
+    data, llm = summary["data"], summary["llm"]
+    each = f" for each of {data['data_sets']} seeds" if data["data_sets"] > 1 else ""
+    scaled = " (per step, scaled to the step limit)" if data["return_rescaled_to_step_limit"] else ""
+    lines = [
+        f"D: {data['source']}",
+        f"   {data['episodes']:g} episodes{each}, {data['transitions']:,} transitions, "
+        f"mean return {number(data['mean_return'])}{scaled}, cost (summed reward) {number(data['cost'])}",
+    ]
+    if llm["calls"] is not None:
+        lines.append(
+            f"   {llm['calls']:,} calls, {llm['parse_failures']} replies without an action, "
+            f"{llm['fallbacks']} random actions in their place"
+        )
+    return lines
+
+
+def number(value: float) -> str:
+    """Format a figure: one decimal below 1000, none above.
+
+    >>> number(186.04), number(-41858.3)
+    ('186.0', '-41,858')
+    """
+    return f"{value:,.1f}" if abs(value) < 1000 else f"{value:,.0f}"
+
+
+def _cell(figure: dict, n_seeds: int) -> str:
+    if figure["mean"] is None:
+        return "never" if "n_reached" in figure and n_seeds else "-"
+    text = number(figure["mean"])
+    if figure["low"] is not None:
+        text += f" [{number(figure['low'])}, {number(figure['high'])}]"
+    reached = figure.get("n_reached", n_seeds)
+    return text if reached == n_seeds else f"{text} ({reached}/{n_seeds})"
+
+
+def _difference_lines(summary: dict) -> list[str]:
+    names = {"mean_return": "mean return", "online_mean_return": "online mean return"}
+    return [
+        f"{pair.replace('-', ' - ', 1):<20}{names[name]:<20}{_cell(result, 0):>24}   {result['verdict']}"
+        for pair, figures in summary["difference"].items()
+        for name, result in figures.items()
+    ]
+
+
+def _notes(task, summary: dict) -> list[str]:
+    notes = ["", "[low, high]: 95% intervals over seeds; differences are paired by seed."]
+    if summary["data"] is not None and summary["data"]["data_sets"] == 1:
+        notes.append("One D serves all seeds: the intervals are about learning, given D (--fresh-data: D for every seed).")
+    return notes

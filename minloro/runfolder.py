@@ -1,0 +1,124 @@
+"""A run's folder: what it was asked to do, what it has finished, and its results.
+
+config.json, rollouts.npz (rollouts-SEED.npz where every seed has its own D), llm.jsonl, returns.csv, summary.json,
+learning_curves.png. While a run goes on, each finished arm and seed is one file in parts/; they become returns.csv.
+"""
+
+import csv
+import io
+import json
+import os
+import shutil
+from datetime import datetime
+from pathlib import Path
+
+from minloro.errors import UserError
+from minloro.files import write_json, write_text
+from minloro.loro import EpisodeReturn
+
+COLUMNS = ("arm", "seed", "phase", "env_steps", "episode_return", "episode_length", "behaviour")
+
+
+class RunFolder:
+    """Paths and files of one run; `config` is the dictionary that config.json holds."""
+
+    def __init__(self, path: Path, config: dict):
+        self.path, self.config = path, config
+        self.parts = path / "parts"
+        self.transcript = path / "llm.jsonl"
+
+    @classmethod
+    def create(cls, path: str | Path | None, config: dict) -> "RunFolder":
+        """Make the folder and write config.json; raise UserError where the folder cannot be this run's own."""
+        if path is None:
+            path = _free_name(Path("runs") / f"{config['task']}-{datetime.now():%Y%m%d-%H%M%S}")
+        path = Path(path)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            if any(path.iterdir()):
+                raise UserError(f"{path} is not empty: go on with --resume {path}, or give another --out")
+            write_json(path / "config.json", config)
+        except OSError as error:
+            raise UserError(f"cannot write to {path} ({error.strerror}): give another --out") from None
+        return cls(path, config)
+
+    @classmethod
+    def open(cls, path: str | Path) -> "RunFolder":
+        """Open the folder of an earlier run."""
+        path = Path(path)
+        try:
+            config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+        except OSError:
+            raise UserError(f"{path} is not the folder of a run: it has no readable config.json") from None
+        except ValueError:
+            raise UserError(f"{path / 'config.json'} is damaged: the run cannot be resumed from it") from None
+        if not os.access(path, os.W_OK):
+            raise UserError(f"cannot write to {path}: copy the folder and resume the copy")
+        return cls(path, config)
+
+    def discard_if_unused(self) -> None:
+        """Remove a folder in which nothing was collected or learned, so that its name is free again."""
+        used = {"config.json", "llm.jsonl"} < {entry.name for entry in self.path.iterdir()}
+        if used or (self.transcript.exists() and self.transcript.stat().st_size):
+            return
+        shutil.rmtree(self.path)
+
+    def data_path(self, seed: int) -> Path:
+        """Return where D is: one file, or one a seed with fresh data."""
+        return self.path / (f"rollouts-{seed}.npz" if self.config["fresh_data"] else "rollouts.npz")
+
+    def save_part(self, arm: str, seed: int, returns: list[EpisodeReturn]) -> None:
+        """Keep the returns of a finished arm and seed."""
+        self.parts.mkdir(exist_ok=True)
+        write_text(self.parts / f"{arm}-{seed}.csv", _to_csv({(arm, seed): returns}))
+
+    def finished(self) -> dict[tuple[str, int], list[EpisodeReturn]]:
+        """Return what is finished: {(arm, seed): episode returns}, in the order of the configuration."""
+        found: dict[tuple[str, int], list[EpisodeReturn]] = {}
+        for file in (self.path / "returns.csv", *sorted(self.parts.glob("*.csv"))):
+            if file.exists():
+                found |= _from_csv(file)
+        seeds = range(self.config["seed"], self.config["seed"] + self.config["seeds"])
+        order = [(arm, seed) for arm in self.config["arms"] for seed in seeds]
+        return {key: found[key] for key in order if key in found}
+
+    def gather(self) -> dict[tuple[str, int], list[EpisodeReturn]]:
+        """Turn the finished parts into returns.csv and return them."""
+        finished = self.finished()
+        write_text(self.path / "returns.csv", _to_csv(finished))
+        shutil.rmtree(self.parts, ignore_errors=True)
+        return finished
+
+
+def _free_name(path: Path) -> Path:
+    candidates = (path, *(path.with_name(f"{path.name}-{k}") for k in range(2, 1000)))
+    return next(candidate for candidate in candidates if not candidate.exists())
+
+
+def _to_csv(rows: dict[tuple[str, int], list[EpisodeReturn]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for (arm, seed), returns in rows.items():
+        for r in returns:
+            length = f"{r.episode_length:g}"
+            writer.writerow((arm, seed, r.phase, r.env_steps, float(r.episode_return), length, r.behaviour))
+    return text.getvalue()
+
+
+def _from_csv(path: Path) -> dict[tuple[str, int], list[EpisodeReturn]]:
+    rows: dict[tuple[str, int], list[EpisodeReturn]] = {}
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            for line in csv.DictReader(file):
+                episode = EpisodeReturn(
+                    line["phase"],
+                    line["behaviour"],
+                    int(line["env_steps"]),
+                    float(line["episode_return"]),
+                    float(line["episode_length"]),
+                )
+                rows.setdefault((line["arm"], int(line["seed"])), []).append(episode)
+    except (KeyError, TypeError, ValueError):
+        raise UserError(f"{path} is damaged: move it away, and its runs are done again") from None
+    return rows

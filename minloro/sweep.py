@@ -1,0 +1,57 @@
+"""Run jobs, arms times seeds, over any concurrent.futures.Executor."""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from multiprocessing.connection import wait
+
+
+def run(function: Callable, jobs: Iterable, executor: Executor | None = None) -> Iterator[tuple]:
+    """Yield (job, function(job)) as each is done: in order in this process, or as they finish in the executor.
+
+    Only `submit` is asked of the executor, and it is not shut down.
+    """
+    if executor is None:
+        for job in jobs:
+            yield job, function(job)
+        return
+    futures = {executor.submit(function, job): job for job in jobs}
+    try:
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+    finally:
+        for future in futures:
+            future.cancel()
+
+
+@contextmanager
+def process_pool(workers: int) -> Iterator[Executor | None]:
+    """Give an executor of `workers` processes that ends with the block, on Ctrl-C without waiting for its jobs.
+
+    None for a single worker: the jobs then run in this process.
+    """
+    if workers <= 1:
+        yield None
+        return
+    before = set(multiprocessing.active_children())
+    executor = ProcessPoolExecutor(workers, initializer=_start_worker)
+    try:
+        yield executor
+    except BaseException:
+        for process in set(multiprocessing.active_children()) - before:
+            process.terminate()
+        raise
+    finally:
+        executor.shutdown(wait=True, cancel_futures=True)
+
+
+def _start_worker() -> None:
+    """Leave Ctrl-C to the parent process, and end with it should it be killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    parent = multiprocessing.parent_process()
+    threading.Thread(target=lambda: (wait([parent.sentinel]), os._exit(1)), daemon=True).start()

@@ -1,0 +1,213 @@
+"""The data set D: transitions (s, a, r, s') as a struct of arrays, and its file.
+
+s, a, r, s' stand on one row and come from the same step. (Paper: the official code overwrites s with s' before it
+stores the row, so that every action stands beside the state that it led to.) `terminated` and `truncated` are two
+columns: the environment ended the episode, or a limit cut it off.
+
+The file is one .npz under the field names plus `metadata`, a JSON string whose one required key is `environment`.
+It is read with allow_pickle=False and checked before anything is learned from it.
+"""
+
+import json
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from minloro.errors import UserError
+from minloro.files import replace_file
+
+SCHEMA_VERSION = 1
+COLUMNS = ("observations", "actions", "rewards", "next_observations", "terminated", "truncated", "episode")
+SOURCES = ("reply", "retry", "fallback", "random")  # how an action came about
+
+
+@dataclass(frozen=True)
+class Transitions:
+    """N transitions: row i is one step. A minibatch has the same type, and may hold features as its observations.
+
+    observations, next_observations: (N, …). actions: (N,) ids or (N, action dimensions). rewards: (N,).
+    terminated, truncated: (N,) bool. episode: (N,) int, rows of one episode together and in order.
+    source: (N,) str or None, one of SOURCES. metadata: what is known about the origin.
+    """
+
+    observations: np.ndarray
+    actions: np.ndarray
+    rewards: np.ndarray
+    next_observations: np.ndarray
+    terminated: np.ndarray
+    truncated: np.ndarray
+    episode: np.ndarray
+    source: np.ndarray | None = None
+    metadata: dict = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.actions)
+
+    def rows(self, index) -> "Transitions":
+        """Return the rows that `index` selects: a slice, a mask or an array of positions."""
+        columns = {name: getattr(self, name)[index] for name in COLUMNS}
+        return replace(self, **columns, source=None if self.source is None else self.source[index])
+
+    def first_episodes(self, n: int) -> "Transitions":
+        return self.rows(np.isin(self.episode, self.episode_ids[:n]))
+
+    @property
+    def episode_ids(self) -> np.ndarray:
+        """The episodes' numbers in the order in which they were played."""
+        return self.episode[self._starts]
+
+    @property
+    def episode_returns(self) -> np.ndarray:
+        """(E,) the sum of rewards of each episode, undiscounted."""
+        return np.add.reduceat(self.rewards.astype(np.float64), self._starts)
+
+    @property
+    def episode_lengths(self) -> np.ndarray:
+        """(E,) the number of rows of each episode."""
+        return np.diff(np.append(self._starts, len(self)))
+
+    @property
+    def cost(self) -> float:
+        """The summed reward of all rows: what it cost (or earned) to collect them."""
+        return float(self.rewards.sum(dtype=np.float64))
+
+    def rescaled(self, step_limit: int) -> bool:
+        """Say whether these episodes were cut at another limit than `step_limit`."""
+        return self.metadata.get("collection_step_limit", step_limit) != step_limit
+
+    def returns_at(self, step_limit: int) -> np.ndarray:
+        """(E,) the finished episodes' returns as if cut at `step_limit` steps.
+
+        An episode that was cut off at another limit counts its mean reward per step, times `step_limit`; one that
+        ended by itself counts as it is.
+        """
+        returns, lengths = self.episode_returns[: self.n_finished], self.episode_lengths[: self.n_finished]
+        if not self.rescaled(step_limit):
+            return returns
+        ends = np.cumsum(lengths) - 1
+        other_length = ~self.terminated[ends] | (lengths > step_limit)
+        return np.where(other_length, returns / lengths * step_limit, returns)
+
+    @property
+    def n_finished(self) -> int:
+        """The number of episodes, without a last one that was left unfinished because D was full (unless alone)."""
+        episodes = len(self._starts)
+        return max(episodes - bool(self.metadata.get("last_episode_unfinished")), 1)
+
+    @property
+    def behaviour(self) -> str:
+        """Who chose the actions: the model's name, or what else the metadata say."""
+        source = self.metadata.get("source", "LLM")
+        return str(self.metadata.get("model") or "an unnamed policy") if source == "LLM" else str(source)
+
+    @property
+    def _starts(self) -> np.ndarray:
+        return np.flatnonzero(np.append(True, self.episode[1:] != self.episode[:-1]))
+
+    def read_only(self) -> "Transitions":
+        """Return self with every array locked: one D serves many learners, and none of them may change it."""
+        for name in COLUMNS:
+            getattr(self, name).flags.writeable = False
+        return self
+
+
+def from_rows(rows: Sequence[tuple], sources: Sequence[str] | None, metadata: dict) -> Transitions:
+    """Build Transitions from tuples in the order of COLUMNS; observations keep their dtype."""
+    arrays = [np.array(column) for column in zip(*rows, strict=True)]
+    source = None if sources is None else np.array(sources, dtype="U8")
+    return Transitions(*arrays, source=source, metadata=metadata).read_only()
+
+
+def save_transitions(path: str | Path, data: Transitions) -> None:
+    """Write `data` as one .npz; `path` is never half a file."""
+    columns = {name: getattr(data, name) for name in COLUMNS}
+    if data.source is not None:
+        columns["source"] = data.source
+    metadata = json.dumps({"schema_version": SCHEMA_VERSION, **data.metadata})
+    replace_file(path, lambda file: np.savez(file, **columns, metadata=np.array(metadata)))
+
+
+def load_transitions(path: str | Path, task) -> Transitions:
+    """Read and check D for `task`; raise UserError with one line on the first thing that is wrong."""
+    arrays = _read_arrays(Path(path))
+    try:
+        metadata = json.loads(str(arrays.pop("metadata")))
+        environment = metadata["environment"]
+    except (KeyError, TypeError, ValueError):
+        raise UserError(f"{path}: its metadata is not a JSON text with the key 'environment'") from None
+    if environment != task.environment:
+        raise UserError(f"{path} holds transitions of {environment}, the task {task.name} plays {task.environment}")
+    source = arrays.pop("source", None)
+    data = Transitions(**{name: arrays[name] for name in COLUMNS}, source=source, metadata=metadata)
+    for problem in _problems(data, *task.spaces):
+        raise UserError(f"{path}: {problem}")
+    kinds = {"rewards": np.float64, "terminated": bool, "truncated": bool, "episode": np.int64}
+    return replace(data, **{name: getattr(data, name).astype(kind) for name, kind in kinds.items()}).read_only()
+
+
+def _read_arrays(path: Path) -> dict[str, np.ndarray]:
+    if not path.is_file():
+        raise UserError(f"{path}: there is no such file; give the .npz of an earlier run or of published rollouts")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if not isinstance(file, np.lib.npyio.NpzFile):
+                raise ValueError("a single array")
+            arrays = {name: file[name] for name in (*COLUMNS, "metadata", "source") if name in file.files}
+    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zipfile.LargeZipFile) as error:
+        if "allow_pickle" in str(error):
+            raise UserError(f"{path} holds pickled Python objects, which are never loaded; save plain arrays") from None
+        raise UserError(f"{path} is not a readable .npz file (damaged, cut short, or something else)") from None
+    except Exception as error:  # zlib.error and whatever else a damaged archive makes NumPy raise
+        raise UserError(f"{path} is not a readable .npz file ({type(error).__name__})") from None
+    missing = [name for name in (*COLUMNS, "metadata") if name not in arrays]
+    if missing:
+        raise UserError(f"{path} is not a data set of minloro: it has no {', '.join(missing)}")
+    return arrays
+
+
+def _problems(data: Transitions, observation_space, action_space):
+    """Yield what makes `data` unusable in these spaces, most basic first."""
+    n = data.actions.shape[0] if data.actions.ndim else 0
+    if n == 0:
+        yield "it holds no transitions"
+    shapes = {"observations": (n, *observation_space.shape), "next_observations": (n, *observation_space.shape)}
+    shapes["actions"] = (n, *action_space.shape)
+    optional = ("source",) if data.source is not None else ()
+    for name in (*COLUMNS, *optional):
+        array, shape = getattr(data, name), shapes.get(name, (n,))
+        if array.shape != shape:
+            yield f"{name} has the shape {array.shape}, expected {shape}"
+        if name == "source":
+            continue
+        if array.dtype.kind not in "biuf":
+            yield f"{name} has the type {array.dtype}, expected numbers"
+        if not np.isfinite(array).all():
+            yield f"{name} holds NaN or infinite values"
+    for name in ("terminated", "truncated"):
+        if not np.isin(getattr(data, name), (0, 1)).all():
+            yield f"{name} must be true or false on every row"
+    yield from _out_of_range("actions", data.actions, action_space)
+    yield from _out_of_range("observations", data.observations, observation_space)
+    yield from _out_of_range("next_observations", data.next_observations, observation_space)
+    if len(np.unique(data.episode)) != len(data.episode_ids):
+        yield "the rows of an episode do not stand together"
+    inside = data.episode[1:] == data.episode[:-1]
+    if (inside & (data.terminated | data.truncated).astype(bool)[:-1]).any():
+        yield "an episode goes on after a row that is terminated or truncated"
+    limit = data.metadata.get("collection_step_limit")
+    if limit is not None and not (isinstance(limit, int) and limit > 0):
+        yield f"collection_step_limit in its metadata is {limit!r}, expected a positive whole number"
+
+
+def _out_of_range(name: str, array: np.ndarray, space):
+    if hasattr(space, "n"):  # Discrete
+        last = int(space.start + space.n - 1)
+        if array.dtype.kind not in "iu":
+            yield f"{name} has the type {array.dtype}, expected whole numbers from {space.start} to {last}"
+        elif array.min() < space.start or array.max() > last:
+            yield f"{name} holds values from {array.min()} to {array.max()}, the task has {space.start} to {last}"
+    elif name == "actions" and ((array < space.low) | (array > space.high)).any():
+        yield f"{name} holds values outside {space.low.min()} to {space.high.max()}"
