@@ -9,7 +9,7 @@ from importlib import import_module
 __version__ = "0.1.0"
 
 _HOME = {
-    "Task": "tasks", "make_task": "tasks",
+    "Task": "tasks", "make_task": "tasks", "TASK_NAMES": "tasks",
     "ChatClient": "llm.client", "LLMPolicy": "llm.policy", "Prompt": "llm.prompts", "StandInLLM": "llm.standin",
     "Transitions": "transitions", "ReplayBuffer": "replay",
     "FourierBasis": "agents.features", "LinearQ": "agents.linear",

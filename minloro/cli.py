@@ -13,7 +13,18 @@ BLAS_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "V
 
 TASKS = ("cartpole",)
 ARMS = ("rl", "loro", "random-data", "mix", "llm")
-SETTINGS = ("arms", "seeds", "seed", "steps", "episodes", "data", "llm_model", "fresh_data", "stand_in_skill", "offline")
+SETTINGS = (
+    "arms",
+    "seeds",
+    "seed",
+    "steps",
+    "episodes",
+    "data",
+    "llm_model",
+    "fresh_data",
+    "stand_in_skill",
+    "offline",
+)
 
 DESCRIPTION = """\
 Warm-start reinforcement learning with a language model (LORO, arXiv 2505.10861): a model plays the task through text,
@@ -72,12 +83,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--llm-url", metavar="URL", help="an OpenAI-compatible server, such as http://localhost:11434/v1; "
         "a key is read from the environment variable OPENAI_API_KEY only")  # fmt: skip
     add("--llm-model", metavar="NAME", help="the model, as that server names it")
-    add("--stand-in-skill", metavar="P", type=_probability, help="how often the stand-in follows its rule (default 0.7)")
+    add("--stand-in-skill", metavar="P", type=_probability,
+        help="share of the stand-in's steps that follow its rule (default 0.7)")  # fmt: skip
     add("--fresh-data", action="store_const", const=True, help="collect a D of its own for every seed")
     add = parser.add_argument_group("the run").add_argument
     add("--out", metavar="DIR", help="folder for the results (default runs/TASK-date-time)")
     add("--resume", metavar="DIR", help="finish an interrupted run, or report a finished one again")
-    add("--jobs", metavar="N", type=_positive, help="arms and seeds run side by side (default: the number of processors)")
+    add("--jobs", metavar="N", type=_positive, help="runs side by side (default: the number of processors)")
     add("--quiet", action="store_true", help="no progress on stderr")
     add("--version", action="version", version=f"minloro {__version__}")
     return parser
@@ -142,7 +154,8 @@ def _run(args: argparse.Namespace) -> int:
         task = make_task(settings.task)
         if settings.data is not None:
             data = experiment.read_data(settings.data, task, settings, progress)
-        folder = RunFolder.create(args.out, {"minloro": __version__, **vars(settings)})
+        about = {"minloro": __version__, "behaviour": experiment.behaviour(settings, data)}
+        folder = RunFolder.create(args.out, about | vars(settings))
     try:
         workers = args.jobs or _processors()
         summary, returns, _ = experiment.run(settings, folder, data, args.llm_url, workers, progress)
@@ -193,12 +206,13 @@ def _resumed_settings(args: argparse.Namespace, folder):
     if args.out is not None:
         raise UserError("--resume writes to the folder that it resumes: leave --out away")
     try:
-        config = {name: value for name, value in folder.config.items() if name != "minloro"}
+        config = {name: value for name, value in folder.config.items() if name not in ("minloro", "behaviour")}
         settings = Settings(**config | {"arms": tuple(config["arms"])})
     except (KeyError, TypeError):
         raise UserError(f"{folder.path / 'config.json'} is not from this version of minloro") from None
     for name in ("task", *SETTINGS):
         typed, kept = getattr(args, name), getattr(settings, name)
         if typed is not None and typed != kept:
-            raise UserError(f"this run has {name.replace('_', '-')} {kept}, not {typed}: a resumed run keeps its settings")
+            flag = name.replace("_", "-")
+            raise UserError(f"this run has {flag} {kept}, not {typed}: a resumed run keeps its settings")
     return settings

@@ -69,6 +69,13 @@ def read_data(path: str | Path, task: Task, settings: Settings, progress: Progre
     return data
 
 
+def behaviour(settings: Settings, data: Transitions | None) -> str:
+    """Say who plays, or played, the episodes of D."""
+    if data is not None:
+        return data.behaviour
+    return settings.llm_model or StandInLLM(make_task(settings.task), skill=settings.stand_in_skill).name
+
+
 def check_budget(data: Transitions, settings: Settings) -> None:
     """Raise UserError where the steps of D leave no room for learning up to one evaluation."""
     if settings.steps // GRID <= len(data) // GRID:

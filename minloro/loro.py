@@ -111,6 +111,8 @@ def finetune(
     offline = task.offline if offline is None else offline
     share = None if isinstance(offline, str) else offline
     start = 0 if data is None else len(data)
+    if start >= steps:
+        raise UserError(f"D's {start} transitions use up the budget of {steps} steps: give more steps or less data")
 
     def evaluation(env_steps: int, grid_point: int) -> EpisodeReturn:
         seeds = [stream_seed(seed, "evaluation", grid_point, k) for k in range(evaluation_episodes)]

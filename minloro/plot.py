@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from minloro.files import replace_file
-from minloro.report import interval
+from minloro.report import count, interval
 
 # Okabe and Ito (2008): told apart with any kind of colour vision. Where curves lie on each other, the widths show it.
 COLOURS = {"rl": "#000000", "loro": "#D55E00", "random-data": "#56B4E9", "mix": "#009E73", "llm": "#CC79A7"}
@@ -32,8 +32,8 @@ def learning_curves(ax, returns: dict, data_steps: float, llm_return: float | No
         for steps, values in curves:
             ax.plot(steps, values, linewidth=0.5, alpha=0.35, color=look["color"])
         steps, bands = _common(curves)
-        label = f"{arm} (n = {len(curves)})"
-        ax.plot(steps, [b["mean"] for b in bands], label=label, linewidth=WIDTHS[arm], marker="o", markevery=[0], **look)
+        look |= {"linewidth": WIDTHS[arm], "marker": "o", "markevery": [0], "label": f"{arm} (n = {len(curves)})"}
+        ax.plot(steps, [b["mean"] for b in bands], **look)
         if len(curves) > 1:
             low, high = ([b[end] for b in bands] for end in ("low", "high"))
             ax.fill_between(steps, low, high, color=look["color"], alpha=0.15, linewidth=0)
@@ -84,7 +84,7 @@ def save_learning_curves(path: str | Path, task, returns: dict, summary: dict) -
     means(right, summary)
     title = f"{task.name}, {summary['steps']:,} environment steps"
     if summary["data"]:
-        title += f"\nD: {data['source']}, {data['episodes']:g} episodes, {data['transitions']:,} transitions"
+        title += f"\nD: {data['source']}, {count(data['episodes'])} episodes, {count(data['transitions'])} transitions"
     figure.suptitle(title, fontsize=10, x=0.01, ha="left")
     replace_file(path, lambda file: figure.savefig(file, format="png", dpi=120))
     plt.close(figure)

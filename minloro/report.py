@@ -176,13 +176,16 @@ def table(task, summary: dict) -> str:
     if data is not None:
         lines += _data_lines(summary)
     rounds = steps // GRID
-    paper_title = f"sum over {rounds} rounds"
     blocks = (
-        {"first_return": "before online steps", "mean_return": "mean return", "online_mean_return": "online mean return"},
+        {
+            "first_return": "before online steps",
+            "mean_return": "mean return",
+            "online_mean_return": "online mean return",
+        },
         {
             "final_return": f"last {WINDOW} evaluations",
             "steps_to_threshold": f"steps to {task.threshold:g}",
-            "paper_cumulative_reward": paper_title,
+            "paper_cumulative_reward": f"sum over {rounds} rounds",
         },
     )
     for block in blocks:
@@ -190,7 +193,8 @@ def table(task, summary: dict) -> str:
         for arm, figures in arms.items():
             cells = [_cell(figures[name], figures["n_seeds"]) for name in block]
             lines.append(f"{arm:<12}{figures['n_seeds']:>5}" + "".join(f"{cell:>26}" for cell in cells))
-    lines += ["", *_difference_lines(summary)]
+    if summary["difference"]:
+        lines += ["", *_difference_lines(summary)]
     return "\n".join([*lines, *_notes(task, summary)])
 
 
@@ -200,7 +204,7 @@ def _data_lines(summary: dict) -> list[str]:
     scaled = " (per step, scaled to the step limit)" if data["return_rescaled_to_step_limit"] else ""
     lines = [
         f"D: {data['source']}",
-        f"   {data['episodes']:g} episodes{each}, {data['transitions']:,} transitions, "
+        f"   {count(data['episodes'])} episodes{each}, {count(data['transitions'])} transitions, "
         f"mean return {number(data['mean_return'])}{scaled}, cost (summed reward) {number(data['cost'])}",
     ]
     if llm["calls"] is not None:
@@ -218,6 +222,11 @@ def number(value: float) -> str:
     ('186.0', '-41,858')
     """
     return f"{value:,.1f}" if abs(value) < 1000 else f"{value:,.0f}"
+
+
+def count(value: float) -> str:
+    """Format a number of things, or the mean of several such numbers."""
+    return f"{value:,.0f}" if value == int(value) else f"{value:,.1f}"
 
 
 def _cell(figure: dict, n_seeds: int) -> str:
@@ -241,6 +250,11 @@ def _difference_lines(summary: dict) -> list[str]:
 
 def _notes(task, summary: dict) -> list[str]:
     notes = ["", "[low, high]: 95% intervals over seeds; differences are paired by seed."]
+    if task.paper:
+        notes.append(
+            f"Paper, sum over {task.paper['rounds']} rounds: RL alone {task.paper['rl']:,}, LORO (Qwen2.5-7B) "
+            f"{task.paper['loro']:,}, the LLM alone {task.paper['llm']:,}."
+        )
     if summary["data"] is not None and summary["data"]["data_sets"] == 1:
-        notes.append("One D serves all seeds: the intervals are about learning, given D (--fresh-data: D for every seed).")
+        notes.append("One D serves all seeds: the intervals are about learning, given D (--fresh-data: a D a seed).")
     return notes

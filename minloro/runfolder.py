@@ -36,7 +36,7 @@ class RunFolder:
         try:
             path.mkdir(parents=True, exist_ok=True)
             if any(path.iterdir()):
-                raise UserError(f"{path} is not empty: go on with --resume {path}, or give another --out")
+                raise UserError(f"{path} is not empty: give another --out, or go on with its run: --resume {path}")
             write_json(path / "config.json", config)
         except OSError as error:
             raise UserError(f"cannot write to {path} ({error.strerror}): give another --out") from None
@@ -58,10 +58,9 @@ class RunFolder:
 
     def discard_if_unused(self) -> None:
         """Remove a folder in which nothing was collected or learned, so that its name is free again."""
-        used = {"config.json", "llm.jsonl"} < {entry.name for entry in self.path.iterdir()}
-        if used or (self.transcript.exists() and self.transcript.stat().st_size):
-            return
-        shutil.rmtree(self.path)
+        unused = {entry.name for entry in self.path.iterdir()} <= {"config.json", "llm.jsonl"}
+        if unused and not (self.transcript.exists() and self.transcript.stat().st_size):
+            shutil.rmtree(self.path)
 
     def data_path(self, seed: int) -> Path:
         """Return where D is: one file, or one a seed with fresh data."""

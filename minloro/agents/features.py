@@ -15,7 +15,7 @@ class FourierBasis:
     Observations outside [low, high] count as lying on the edge: beyond it the cosines would mirror the state space.
 
     >>> basis = FourierBasis(low=[0.0], high=[2.0], order=2)
-    >>> basis(np.array([1.0])).round(3) + 0.0
+    >>> basis(np.array([1.0])).round(3) + 0
     array([ 1.,  0., -1.], dtype=float32)
     """
 
@@ -33,5 +33,5 @@ class FourierBasis:
 
     def __call__(self, observations: np.ndarray) -> np.ndarray:
         """Map observations (…, d) to features (…, D), float32."""
-        inside = np.minimum(np.maximum(observations, self.low), self.high)
+        inside = np.minimum(np.maximum(np.asarray(observations, np.float32), self.low), self.high)
         return np.cos((inside - self.low) @ self._matrix)  # [..., D]

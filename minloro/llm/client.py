@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 import requests
+from urllib3.exceptions import NewConnectionError
 
 from minloro.errors import RunError, UserError
 
@@ -69,18 +70,25 @@ class ChatClient:
                 allow_redirects=False,
             )
         except requests.Timeout:
-            raise RunError(f"{self.url} did not answer in time ({READ_TIMEOUT:.0f} s); go on later with --resume") from None
-        except requests.ConnectionError:
-            raise UserError(f"nothing answers at {self.url}: start the server or correct --llm-url") from None
+            raise RunError(f"{self.url} did not answer in time ({READ_TIMEOUT:.0f} s)") from None
+        except requests.ConnectionError as error:
+            reason = getattr(error.args[0] if error.args else None, "reason", None)
+            if isinstance(reason, NewConnectionError):  # refused, or no such host
+                raise UserError(f"nothing answers at {self.url}: start the server or correct --llm-url") from None
+            raise RunError(f"{self.url} broke the connection ({type(error).__name__})") from None
         except (requests.RequestException, UnicodeError) as error:
-            raise UserError(f"no request can be sent to {self.url} ({type(error).__name__}): correct --llm-url") from None
+            raise UserError(f"{self.url} cannot be asked ({type(error).__name__}): correct --llm-url") from None
         _raise_for_status(response, self.url, self.name)
         return response
 
 
 def _check_url(url: str) -> None:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(url)
+        complete = parts.scheme in ("http", "https") and parts.hostname
+    except ValueError:  # unbalanced brackets of an IPv6 address
+        complete = False
+    if not complete:
         raise UserError("--llm-url must be an http:// or https:// address such as http://localhost:11434/v1")
     if parts.username or parts.password or parts.query:
         raise UserError("--llm-url must hold no key, user name or password; put the key into OPENAI_API_KEY")
@@ -104,10 +112,10 @@ def _raise_for_status(response: requests.Response, url: str, model: str) -> None
     if status in (401, 403):
         raise UserError(f"{url} refuses the key (status {status}): set OPENAI_API_KEY to a key that is valid there")
     if status == 404:
-        raise UserError(f"{url} knows no such path or no model {model!r} (status 404): correct --llm-url or --llm-model")
+        raise UserError(f"{url} has no such path or no model {model!r} (status 404): check --llm-url and --llm-model")
     if status == 400:
         raise UserError(f"{url} rejects the request for model {model!r} (status 400): check --llm-model")
-    raise RunError(f"{url} answered with status {status}; what was asked so far is kept, go on with --resume")
+    raise RunError(f"{url} answered with status {status}")
 
 
 def _read_reply(response: requests.Response, model: str, latency: float, url: str) -> Reply:

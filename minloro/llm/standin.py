@@ -14,11 +14,11 @@ NOTICE = "no language model was asked"
 
 
 class StandInLLM:
-    """Answer prompts of `task` by its rule. A sample's answer depends on the seed and on the sample, on nothing else."""
+    """Answer prompts of `task` by its rule. A sample's answer depends on the seed and the sample alone."""
 
     def __init__(self, task, seed: int = 0, skill: float = 0.7):
         if task.stand_in_rule is None:
-            raise UserError(f"the task {task.name} has no rule for a stand-in: give it a stand_in_rule, or ask a real LLM")
+            raise UserError(f"the task {task.name} has no rule for the stand-in: give it a stand_in_rule")
         if not 0 <= skill <= 1:
             raise UserError(f"the stand-in's skill is {skill}, expected 0 (random) to 1 (its rule)")
         self.task, self.seed, self.skill = task, seed, skill

@@ -42,9 +42,9 @@ class Transcript:
         prompt = json.dumps(messages, sort_keys=True)
         seed, episode, step, attempt = sample
         call = {"key": key, "seed": seed, "episode": episode, "step": step, "attempt": attempt}
-        call |= {"prompt_sha256": hashlib.sha256(prompt.encode()).hexdigest(), "reply": reply.text, "model": reply.model}
-        call |= {"finish_reason": reply.finish_reason, "usage": reply.usage, "latency": round(reply.latency, 4)}
-        call |= {"parsed": parsed}
+        call |= {"prompt_sha256": hashlib.sha256(prompt.encode()).hexdigest(), "reply": reply.text, "parsed": parsed}
+        call |= {"model": reply.model, "finish_reason": reply.finish_reason, "usage": reply.usage}
+        call |= {"latency": round(reply.latency, 4)}
         self._file.write(json.dumps(call) + "\n")
         self._file.flush()
 

@@ -1,0 +1,54 @@
+"""A loopback HTTP server for tests: it answers POST requests as a function says."""
+
+import json
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+def completion(text, **more):
+    """The body of a chat completion."""
+    return {"choices": [{"message": {"role": "assistant", "content": text}, "finish_reason": "stop"}], **more}
+
+
+@contextmanager
+def serve(answer):
+    """Serve on a free port; give (url, requests).
+
+    answer(body, headers): status, body (an object for JSON, or bytes) and, optionally, headers; or None to hang up.
+    requests: what was received: (path, body, headers), in order.
+    """
+    received = []
+
+    class Handler(BaseHTTPRequestHandler):
+        disable_nagle_algorithm = True
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self):
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            received.append((self.path, body, dict(self.headers)))
+            result = answer(body, self.headers)
+            if result is None:
+                self.close_connection = True
+                return
+            status, content, *headers = result
+            content = content if isinstance(content, bytes) else json.dumps(content).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(content)))
+            for name, value in (headers[0] if headers else {}).items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/v1", received
+    finally:
+        server.shutdown()
+        server.server_close()

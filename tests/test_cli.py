@@ -1,0 +1,300 @@
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from servers import completion, serve
+
+import minloro
+from minloro.cli import ARMS, TASKS, main
+from minloro.transitions import save_transitions
+
+SHORT = [
+    "cartpole",
+    "--seeds",
+    "1",
+    "--steps",
+    "1000",
+    "--episodes",
+    "3",
+    "--arms",
+    "rl,loro",
+    "--jobs",
+    "1",
+    "--quiet",
+]
+
+
+def contents(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in Path(folder).rglob("*") if path.is_file()}
+
+
+def refused(capsys, *argv, status=2):
+    """Run the command line, expect it to end with one line on stderr, and return that line."""
+    capsys.readouterr()
+    try:
+        assert main([str(a) for a in argv]) == status
+    except SystemExit as stop:
+        pytest.fail(f"the parser ended the process with {stop.code}")
+    out, err = capsys.readouterr()
+    assert err.count("\n") == 1 and err.startswith("minloro: error: ") and not out, (out, err)
+    return err
+
+
+def test_the_names_in_the_help_are_those_of_the_package(capsys):
+    from minloro.loro import ARMS as all_arms
+
+    assert TASKS == minloro.TASK_NAMES and ARMS == all_arms
+    with pytest.raises(SystemExit) as stop:
+        main(["--help"])
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    assert all(task in text for task in TASKS) and max(map(len, text.splitlines())) <= 120
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys, minloro.cli\n"
+        "try: minloro.cli.main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'numpy', 'matplotlib', 'gymnasium', 'requests'} & set(sys.modules)\n"
+        "sys.exit(bool(heavy))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL).returncode == 0
+
+
+def test_blas_has_one_thread_before_numpy_is_loaded():
+    code = (
+        "import os, sys; os.environ.clear(); import minloro.cli\n"
+        "import builtins; load = builtins.__import__\n"
+        "def spy(name, *rest):\n"
+        "    if name == 'numpy' and 'numpy' not in sys.modules: print(os.environ.get('OPENBLAS_NUM_THREADS'))\n"
+        "    return load(name, *rest)\n"
+        "builtins.__import__ = spy\n"
+        f"minloro.cli.main(['cartpole', '--data', 'missing.npz'])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.stdout == "1\n" and "missing.npz" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        ([], "say what to play"),
+        (["chess"], "chess"),
+        (["cartpole", "--arms", "rl,magic"], "rl,magic"),
+        (["cartpole", "--arms", "rl,rl"], "different arms"),
+        (["cartpole", "--arms", ""], "arms"),
+        (["cartpole", "--seeds", "0"], "at least 1"),
+        (["cartpole", "--seeds", "many"], "whole number"),
+        (["cartpole", "--seed", "-1"], "--seed"),
+        (["cartpole", "--seed", "99999999999"], "whole number"),
+        (["cartpole", "--steps", "100"], "at least 200"),
+        (["cartpole", "--steps", "1e3"], "whole number"),
+        (["cartpole", "--episodes", "0"], "at least 1"),
+        (["cartpole", "--jobs", "0"], "at least 1"),
+        (["cartpole", "--offline", "maybe"], "neither keep nor drop"),
+        (["cartpole", "--offline", "1.5"], "neither keep nor drop"),
+        (["cartpole", "--stand-in-skill", "nan"], "from 0 to 1"),
+        (["cartpole", "--stand-in-skill", "2"], "from 0 to 1"),
+        (["cartpole", "--llm-url", "http://localhost:1/v1"], "belong together"),
+        (["cartpole", "--llm-model", "tiny"], "belong together"),
+        (["cartpole", "--llm-url", "localhost", "--llm-model", "tiny", "--stand-in-skill", "1"], "exclude each other"),
+        (["cartpole", "--llm-url", "localhost", "--llm-model", "tiny"], "http://"),
+        (["cartpole", "--data", "x.npz", "--fresh-data"], "--data and --fresh-data exclude"),
+        (["cartpole", "--data", "missing.npz"], "missing.npz"),
+        (["cartpole", "--api-key", "sk-secret"], "unrecognized"),
+        (["--resume", "nowhere"], "nowhere"),
+    ],
+)
+def test_wrong_usage(capsys, tmp_path, monkeypatch, argv, message):
+    monkeypatch.chdir(tmp_path)
+    assert message in refused(capsys, *argv)
+    assert not list(tmp_path.rglob("*.*")), "nothing may be left behind"
+
+
+def test_data_that_cannot_be_used(capsys, tmp_path, cartpole, small_data):
+    save_transitions(tmp_path / "good.npz", small_data)
+    out = tmp_path / "out"
+    cut = tmp_path / "cut.npz"
+    cut.write_bytes((tmp_path / "good.npz").read_bytes()[:3000])
+    pickled = tmp_path / "pickled.npz"
+    pickled.write_bytes(pickle.dumps([1, 2]))
+    for path, message in ((cut, "not a readable .npz"), (pickled, "pickled")):
+        assert message in refused(capsys, *SHORT, "--data", path, "--out", out)
+    assert "give more --steps" in refused(capsys, "cartpole", "--steps", "200", "--data", tmp_path / "good.npz", "--out", out)  # fmt: skip  # noqa: E501
+    assert not out.exists()
+
+
+def test_data_that_looks_wrong_gets_a_warning(capsys, tmp_path, cartpole, small_data):
+    shifted = {"observations": small_data.next_observations[:-1], "actions": small_data.actions[:-1]}
+    rest = small_data.rows(slice(1, None))
+    misaligned = minloro.Transitions(**vars(rest) | shifted)
+    save_transitions(tmp_path / "d.npz", misaligned)
+    assert main([*SHORT, "--data", str(tmp_path / "d.npz"), "--episodes", "9", "--out", str(tmp_path / "out")]) == 0
+    err = capsys.readouterr().err.splitlines()
+    assert len(err) == 2 and all(line.startswith("minloro: warning: ") for line in err)
+    assert "holds 3 episodes, not 9" in err[0] and "% of the rows" in err[1]
+
+
+def test_output_folders_that_cannot_be_used(capsys, tmp_path):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.txt").write_text("keep me")
+    (tmp_path / "file").write_text("a file")
+    before = contents(tmp_path)
+    assert "is not empty" in refused(capsys, *SHORT, "--out", tmp_path / "full")
+    assert "cannot write" in refused(capsys, *SHORT, "--out", tmp_path / "file")
+    assert "cannot write" in refused(capsys, *SHORT, "--out", tmp_path / "file" / "below")
+    assert contents(tmp_path) == before
+    if os.geteuid():  # root may write anywhere
+        (tmp_path / "locked").mkdir(mode=0o500)
+        assert "cannot write" in refused(capsys, *SHORT, "--out", tmp_path / "locked" / "run")
+
+
+def test_another_run_is_not_overwritten(capsys, tmp_path):
+    out = tmp_path / "run"
+    assert main([*SHORT, "--out", str(out)]) == 0
+    before = contents(out)
+    assert "--resume" in refused(capsys, *SHORT, "--out", out)
+    assert contents(out) == before
+
+
+def test_default_folders_do_not_collide(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        assert main([*SHORT[:-4], "--arms", "llm", "--quiet"]) == 0
+    assert len(list((tmp_path / "runs").iterdir())) == 2
+    assert "Written to runs/cartpole-" in capsys.readouterr().out
+
+
+def test_same_seed_same_bits_whatever_the_number_of_processes(tmp_path):
+    argv = ["cartpole", "--seeds", "2", "--steps", "1000", "--episodes", "3", "--quiet"]
+    folders = []
+    for jobs in ("1", "3"):
+        folders.append(tmp_path / jobs)
+        assert main([*argv, "--jobs", jobs, "--out", str(folders[-1])]) == 0
+    one, three = (contents(folder) for folder in folders)
+    assert one.keys() == three.keys() == {Path(name) for name in (
+        "config.json", "rollouts.npz", "llm.jsonl", "returns.csv", "summary.json", "learning_curves.png"
+    )}  # fmt: skip
+    different = {str(name) for name in one if one[name] != three[name]}
+    assert different <= {"rollouts.npz"}  # a zip file stores the time
+    with np.load(folders[0] / "rollouts.npz") as a, np.load(folders[1] / "rollouts.npz") as b:
+        assert all((a[name] == b[name]).all() for name in a.files)
+
+
+def test_a_seed_of_a_longer_run_is_the_run_of_that_seed(tmp_path):
+    argv = ["cartpole", "--steps", "1000", "--arms", "rl", "--quiet", "--jobs", "1"]
+    assert main([*argv, "--seeds", "2", "--out", str(tmp_path / "both")]) == 0
+    assert main([*argv, "--seeds", "1", "--seed", "1", "--out", str(tmp_path / "second")]) == 0
+    lines = (tmp_path / "both" / "returns.csv").read_text().splitlines()
+    assert [line for line in lines if line.startswith("rl,1,")] == (
+        tmp_path / "second" / "returns.csv"
+    ).read_text().splitlines()[1:]
+
+
+def test_fresh_data_is_a_data_set_for_every_seed(tmp_path, capsys):
+    out = tmp_path / "run"
+    argv = [*SHORT, "--seeds", "2", "--arms", "loro,llm", "--fresh-data", "--out", str(out)]
+    assert main(argv) == 0
+    first, second = (np.load(out / f"rollouts-{seed}.npz")["observations"] for seed in (0, 1))
+    assert first.shape != second.shape or (first != second).any()
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["data"]["data_sets"] == 2 and summary["arms"]["llm"]["n_seeds"] == 2
+    assert "One D serves all seeds" not in capsys.readouterr().out
+
+
+def test_a_resumed_run_keeps_its_settings(tmp_path, capsys):
+    out = tmp_path / "run"
+    assert main([*SHORT, "--out", str(out)]) == 0
+    before = contents(out)
+    assert "steps 1000, not 2000" in refused(capsys, "--resume", out, "--steps", 2000)
+    assert "--out" in refused(capsys, "--resume", out, "--out", tmp_path / "other")
+    assert main(["cartpole", "--resume", str(out), "--steps", "1000"]) == 0
+    after = contents(out)
+    assert {n for n in before if before[n] != after.get(n)} == set() and before.keys() == after.keys()
+    (out / "config.json").write_text("{")
+    assert "damaged" in refused(capsys, "--resume", out)
+    (out / "config.json").write_text("{}")
+    assert "not from this version" in refused(capsys, "--resume", out)
+
+
+def test_a_damaged_result_is_reported(tmp_path, capsys):
+    out = tmp_path / "run"
+    assert main([*SHORT, "--out", str(out)]) == 0
+    (out / "returns.csv").write_text("arm,seed\nrl,zero\n")
+    assert "damaged" in refused(capsys, "--resume", out)
+
+
+def start(*argv):
+    command = [sys.executable, "-m", "minloro", *map(str, argv)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path, how):
+    argv = ["cartpole", "--seeds", "4", "--steps", "4000", "--jobs", "2"]
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    assert main([*argv, "--quiet", "--out", str(whole)]) == 0
+    run = start(*argv, "--out", stopped)
+    deadline = time.monotonic() + 60
+    while len(list(stopped.glob("parts/rl-*.csv"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    run.send_signal(how)
+    _, err = run.communicate(timeout=30)
+    if how != signal.SIGKILL:
+        assert run.returncode == 130 and err.count("\n") == 1 and f"--resume {stopped}" in err
+        assert len((stopped / "returns.csv").read_text().splitlines()) > 20
+    assert not (stopped / "summary.json").exists()
+    assert main(["--resume", str(stopped), "--quiet"]) == 0
+    for name in ("returns.csv", "summary.json", "llm.jsonl", "learning_curves.png"):
+        assert (stopped / name).read_bytes() == (whole / name).read_bytes(), name
+
+
+def test_a_model_behind_a_server_is_asked_once_for_every_step(tmp_path, capsys):
+    """A run that the server's failure stopped goes on without asking again for what was answered."""
+    out, healthy = tmp_path / "run", []
+
+    def answer(body, headers):
+        if len(received) > 20 and not healthy:
+            return 500, {}
+        return 200, completion("Action: 2" if "leaning to the right" in body["messages"][1]["content"] else "Action: 1")
+
+    with serve(answer) as (url, received):
+        argv = [*SHORT, "--llm-url", url, "--llm-model", "tiny", "--out", out]
+        assert "--resume" in refused(capsys, *argv, status=1)
+        assert "add --llm-url" in refused(capsys, "--resume", out)
+        healthy.append(True)
+        assert main(["--resume", str(out), "--llm-url", url]) == 0
+        questions = [json.dumps(body) for _, body, _ in received]
+        transitions = json.loads((out / "summary.json").read_text())["data"]["transitions"]
+        assert len(questions) == transitions + 1  # one of them was answered with an error
+        assert len((out / "llm.jsonl").read_text().splitlines()) == transitions
+    capsys.readouterr()
+    assert main(["--resume", str(out)]) == 0  # no server any more
+    text = capsys.readouterr().out
+    assert "D: tiny" in text and "no language model" not in text
+
+
+def test_a_server_that_is_not_there_leaves_nothing_behind(tmp_path, capsys):
+    out = tmp_path / "run"
+    line = refused(capsys, *SHORT, "--llm-url", "http://127.0.0.1:9/v1", "--llm-model", "tiny", "--out", out)
+    assert "nothing answers" in line and not out.exists()
+
+
+def test_no_key_reaches_a_file_or_the_terminal(tmp_path, capsys, monkeypatch):
+    key = "sk-a-key-that-nobody-may-see"
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    with serve(lambda *_: (200, completion("Action: 1"))) as (url, received):
+        assert main([*SHORT, "--llm-url", url, "--llm-model", "tiny", "--out", str(tmp_path / "run")]) == 0
+    assert received[0][2]["Authorization"] == f"Bearer {key}"
+    out, err = capsys.readouterr()
+    assert key not in out + err
+    assert all(key.encode() not in content for content in contents(tmp_path).values())

@@ -1,0 +1,149 @@
+import numpy as np
+import pytest
+from conftest import make_batch
+
+from minloro.agents.features import FourierBasis
+from minloro.agents.linear import LinearQ, double_q_target
+from minloro.transitions import Transitions
+
+
+class Identity:
+    """Features for tests: the observation itself."""
+
+    def __init__(self, size):
+        self.size = size
+
+    def __call__(self, observations):
+        return np.asarray(observations)
+
+
+def agent_with_weights(size=3, n_actions=2, seed=0, **settings):
+    agent = LinearQ(Identity(size), n_actions, dtype=np.float64, **{"step_size": 0.1, "discount": 0.9} | settings)
+    rng = np.random.default_rng(seed)
+    agent.weights[:] = rng.normal(size=agent.weights.shape)
+    agent.target_weights[:] = rng.normal(size=agent.weights.shape)
+    return agent
+
+
+def one_row(**changes):
+    columns = {
+        "observations": [[1.0, 0.0]], "actions": [1], "rewards": [2.0], "next_observations": [[0.0, 1.0]],
+        "terminated": [False], "truncated": [False], "episode": [0],
+    }  # fmt: skip
+    return Transitions(**{name: np.array(value) for name, value in (columns | changes).items()})
+
+
+def test_an_update_worked_by_hand():
+    agent = LinearQ(Identity(2), 2, step_size=0.1, discount=0.5, target_step_size=0.25, dtype=np.float64)
+    agent.weights[:] = [[0.0, 1.0], [3.0, 2.0]]  # rows: features; columns: actions
+    agent.target_weights[:] = [[0.0, 0.0], [5.0, 9.0]]
+    # q(s, 1) = 1; q(s') = (3, 2), so that action 0 is greedy; the target weights value it 5.
+    # target = 2 + 0.5 * 5 = 4.5; td_error = 3.5. Adam's first step is step_size * sign(gradient).
+    td_error = agent.update(one_row())
+    assert td_error.tolist() == [3.5]
+    np.testing.assert_allclose(agent.weights, [[0.0, 1.1], [3.0, 2.0]], atol=1e-8)
+    np.testing.assert_allclose(agent.target_weights, [[0.0, 0.275], [4.5, 7.25]], atol=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("terminated", "truncated", "td_error"), [(False, False, 3.5), (False, True, 3.5), (True, False, 1.0)]
+)
+def test_only_termination_ends_bootstrapping(terminated, truncated, td_error):
+    agent = LinearQ(Identity(2), 2, step_size=0.1, discount=0.5, dtype=np.float64)
+    agent.weights[:] = [[0.0, 1.0], [3.0, 2.0]]
+    agent.target_weights[:] = [[0.0, 0.0], [5.0, 9.0]]
+    batch = one_row(terminated=[terminated], truncated=[truncated])
+    assert agent.update(batch).tolist() == [td_error]
+
+
+def test_target_against_a_loop():
+    rng = np.random.default_rng(0)
+    rewards, terminated = rng.normal(size=50), rng.random(50) < 0.5
+    q, q_target = rng.normal(size=(50, 3)), rng.normal(size=(50, 3))
+    expected = []
+    for i in range(50):
+        best = max(range(3), key=lambda a: q[i, a])
+        expected.append(rewards[i] if terminated[i] else rewards[i] + 0.9 * q_target[i, best])
+    np.testing.assert_allclose(double_q_target(rewards, terminated, q, q_target, 0.9), expected, rtol=1e-14)
+
+
+def test_updates_against_a_slow_loop():
+    agent = agent_with_weights(target_step_size=0.05)
+    weights, target_weights = agent.weights.copy(), agent.target_weights.copy()
+    m, v = np.zeros_like(weights), np.zeros_like(weights)
+    for t in range(1, 6):
+        batch = make_batch(8, 3, 2, seed=t)
+        gradient = np.zeros_like(weights)
+        for i in range(8):
+            phi, next_phi, a = batch.observations[i], batch.next_observations[i], batch.actions[i]
+            target = batch.rewards[i]
+            if not batch.terminated[i]:
+                target += 0.9 * (next_phi @ target_weights)[np.argmax(next_phi @ weights)]
+            gradient[:, a] += -(target - phi @ weights[:, a]) * phi / 8
+        m = 0.9 * m + 0.1 * gradient
+        v = 0.999 * v + 0.001 * gradient**2
+        weights = weights - 0.1 * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
+        target_weights = 0.95 * target_weights + 0.05 * weights
+        agent.update(batch)
+        np.testing.assert_allclose(agent.weights, weights, rtol=1e-5)  # where Adam's 1e-8 stands is a convention
+        np.testing.assert_allclose(agent.target_weights, target_weights, rtol=1e-5)
+
+
+def test_gradient_by_central_differences():
+    agent = agent_with_weights(size=4, n_actions=3)
+    batch = make_batch(16, 4, 3)
+    gradient, _ = agent._gradient(batch)
+    fixed = double_q_target(
+        batch.rewards,
+        batch.terminated,
+        batch.next_observations @ agent.weights,
+        batch.next_observations @ agent.target_weights,
+        agent.discount,
+    )
+
+    def loss(weights):
+        q = (batch.observations @ weights)[np.arange(16), batch.actions]
+        return np.mean((fixed - q) ** 2) / 2
+
+    h = 1e-6
+    for index in np.ndindex(agent.weights.shape):
+        step = np.zeros_like(agent.weights)
+        step[index] = h
+        numeric = (loss(agent.weights + step) - loss(agent.weights - step)) / (2 * h)
+        assert abs(numeric - gradient[index]) < 1e-6 * max(abs(numeric), 1e-2)
+
+
+def test_exploration_has_the_given_share():
+    agent = agent_with_weights(epsilon=0.3)
+    phi, rng = np.ones(3), np.random.default_rng(0)
+    greedy = agent.act(phi)
+    other = np.mean([agent.act(phi, rng) != greedy for _ in range(20_000)])
+    assert abs(other - 0.15) < 0.01  # half of the random actions are the other one
+    assert all(agent.act(phi) == greedy for _ in range(100))
+
+
+def test_it_finds_the_values_of_a_small_chain():
+    """States 0, 1, 2 in a row; action 1 moves right, 0 stays; reward 1 and the end on leaving state 2 to the right."""
+    rng = np.random.default_rng(0)
+    states, actions = rng.integers(3, size=3000), rng.integers(2, size=3000)
+    ends = (states == 2) & (actions == 1)
+    batch_all = Transitions(
+        np.eye(3, dtype=np.float32)[states], actions, ends.astype(np.float32),
+        np.eye(3, dtype=np.float32)[np.minimum(states + actions, 2)], ends, np.zeros(3000, bool), np.zeros(3000, int),
+    )  # fmt: skip
+    agent = LinearQ(Identity(3), 2, step_size=0.01, discount=0.9)
+    for _ in range(5000):
+        agent.update(batch_all.rows(rng.integers(3000, size=64)))
+    exact = [[0.9**3, 0.9**2], [0.9**2, 0.9], [0.9, 1.0]]
+    np.testing.assert_allclose(agent.weights, exact, atol=0.02)
+
+
+def test_fourier_features_by_hand():
+    basis = FourierBasis(low=[0.0, -1.0], high=[1.0, 1.0], order=1)
+    phi = basis(np.array([0.25, 0.0]))
+    expected = [1.0, np.cos(np.pi / 2), np.cos(np.pi / 4), np.cos(np.pi * 0.75)]  # c = 00, 01, 10, 11
+    np.testing.assert_allclose(phi, expected, atol=1e-6)
+    many = basis(np.array([[0.25, 0.0], [9.0, -9.0], [1.0, -1.0]]))
+    assert many.shape == (3, basis.size) and many.dtype == np.float32
+    np.testing.assert_array_equal(many[1], many[2])  # outside counts as on the edge
+    assert FourierBasis([0] * 4, [1] * 4, order=2).size == 81

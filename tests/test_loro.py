@@ -1,0 +1,287 @@
+import gc
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+import minloro
+from minloro import loro, rollout
+from minloro.errors import UserError
+from minloro.loro import Job, run_arm
+from minloro.rollout import unreproduced
+from minloro.tasks import Task
+from minloro.transitions import COLUMNS
+
+
+class Counting(gym.Env):
+    """The observation is the number of steps so far; action 1 ends the episode; reward: the observation before it."""
+
+    observation_space = gym.spaces.Box(-1, 1000, (1,), np.float32)
+    action_space = gym.spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.n = 0
+        return np.array([0], np.float32), {}
+
+    def step(self, action):
+        reward, self.n = float(self.n), self.n + 1
+        return np.array([self.n], np.float32), reward, bool(action == 1), False, {}
+
+
+class Recorder:
+    """An agent that plays a fixed sequence of actions and keeps the minibatches that it is given."""
+
+    batch_size = 4
+
+    def __init__(self, actions=(0, 0, 0, 1)):
+        self.actions, self.batches, self.played, self.evaluated = actions, [], 0, 0
+
+    def encode(self, observations):
+        return np.asarray(observations, np.float32) * 10  # what is stored is what encode gave
+
+    def act(self, encoded, rng=None):
+        if rng is None:
+            self.evaluated += 1
+            return 0
+        self.played += 1
+        return self.actions[(self.played - 1) % len(self.actions)]
+
+    def update(self, batch, rng):
+        self.batches.append(batch)
+
+
+def counting_task(step_limit=6, **more):
+    agent = minloro.make_task("cartpole").agent
+    return Task("counting", "Counting", step_limit, agent, steps=400, threshold=1, env_factory=Counting, **more)
+
+
+def test_collected_rows_belong_to_one_step(cartpole, small_data):
+    assert not unreproduced(cartpole, small_data).any()
+    for episode in small_data.episode_ids:
+        rows = small_data.rows(small_data.episode == episode)
+        np.testing.assert_array_equal(rows.observations[1:], rows.next_observations[:-1])
+        ended = rows.terminated | rows.truncated
+        assert ended[-1] and not ended[:-1].any() and not (rows.terminated & rows.truncated).any()
+
+
+def test_collecting_stores_truncation_as_truncation(cartpole):
+    class AlwaysOne:
+        name = source = "one"
+        request = staticmethod(lambda messages: {})
+
+        def complete(self, messages, sample):
+            from minloro.llm.client import Reply
+
+            return Reply("Action: 1", "one")
+
+    task = counting_task(
+        prompt=minloro.Prompt("rules", ("go on", "stop"), lambda observation, rows: f"{observation[0]}")
+    )
+    data = minloro.collect(task, AlwaysOne(), episodes=2)
+    assert data.episode_lengths.tolist() == [6, 6] and not data.terminated.any()
+    assert np.flatnonzero(data.truncated).tolist() == [5, 11]
+    assert data.observations[:, 0].tolist() == [0, 1, 2, 3, 4, 5] * 2
+    assert data.next_observations[:, 0].tolist() == [1, 2, 3, 4, 5, 6] * 2
+    assert data.rewards.tolist() == [0, 1, 2, 3, 4, 5] * 2
+
+
+def test_random_data_has_exactly_the_asked_length(cartpole):
+    data = minloro.collect_random(cartpole, 500, seed=3)
+    assert len(data) == 500 and set(data.source) == {"random"}
+    assert not unreproduced(cartpole, data).any()
+    assert abs(data.actions.mean() - 0.5) < 0.1
+    assert data.metadata["last_episode_unfinished"] == (not data.terminated[-1])
+    assert data.truncated[-1] == (not data.terminated[-1])
+    other = minloro.collect_random(cartpole, 500, seed=4)
+    assert (other.observations[:50] != data.observations[:50]).any()
+
+
+def test_finetune_stores_what_happened():
+    agent = Recorder()
+    returns = minloro.finetune(agent, counting_task(), steps=400, seed=0)
+    rows = {}
+    for batch in agent.batches:
+        for i in range(len(batch)):
+            key = (int(batch.episode[i]), int(batch.observations[i, 0]) // 10)
+            rows[key] = tuple(float(getattr(batch, name)[i].reshape(-1)[0]) for name in COLUMNS[:6])
+    assert len(rows) > 300
+    for (_, n), row in rows.items():
+        action = (0, 0, 0, 1)[n]
+        assert row == (10 * n, action, n, 10 * (n + 1), action == 1, False)
+    train = [r for r in returns if r.phase == "train"]
+    assert [r.env_steps for r in train] == list(range(4, 401, 4))
+    assert {(r.episode_return, r.episode_length) for r in train} == {(0 + 1 + 2 + 3, 4)}
+
+
+def test_finetune_tells_a_time_limit_from_an_end():
+    agent = Recorder(actions=(0,))
+    minloro.finetune(agent, counting_task(step_limit=6), steps=200, seed=0)
+    batch = max(agent.batches, key=lambda batch: batch.truncated.sum())
+    assert batch.truncated.any() and not any(b.terminated.any() for b in agent.batches)
+    assert (batch.observations[batch.truncated] == 50).all() and (batch.next_observations[batch.truncated] == 60).all()
+    # After a time limit the next row starts a new episode, not at the state that was cut off.
+    assert {float(o) for b in agent.batches for o in b.observations[:, 0]} == {0, 10, 20, 30, 40, 50}
+
+
+def test_evaluations_lie_on_the_common_grid(cartpole, small_data):
+    assert 100 < len(small_data) < 200
+    for data, start in ((None, 0), (small_data, len(small_data))):
+        agent = cartpole.make_agent()
+        returns = minloro.finetune(agent, cartpole, steps=700, data=data, seed=0)
+        evaluations = [r.env_steps for r in returns if r.phase == "eval"]
+        assert evaluations == [start, 200, 400, 600]
+        assert agent.n_updates == 700 - start - (63 if data is None else 0)  # one a step, once a minibatch is there
+
+
+def test_evaluation_seeds_differ_from_point_to_point_and_agree_between_arms(cartpole, small_data, monkeypatch):
+    seeds = []
+    monkeypatch.setattr(loro, "evaluate", lambda agent, env, s: seeds.append(tuple(s)) or (0.0, 1.0))
+    runs = []
+    for seed, data in ((0, None), (0, small_data), (1, None)):
+        seeds.clear()
+        minloro.finetune(cartpole.make_agent(), cartpole, 1000, data, seed, evaluation_episodes=2)
+        runs.append(list(seeds))
+    assert runs[0] == runs[1] and not set(runs[0]) & set(runs[2])
+    flat = [s for point in runs[0] for s in point]
+    assert len(flat) == 12 and len(set(flat)) == 12
+
+
+def test_evaluating_changes_nothing(cartpole, monkeypatch):
+    def train(episodes):
+        agent = cartpole.make_agent()
+        returns = minloro.finetune(agent, cartpole, 600, seed=5, evaluation_episodes=episodes)
+        return agent.weights.tobytes(), [r for r in returns if r.phase == "train"]
+
+    assert train(1) == train(7)
+    agent = cartpole.make_agent()
+    agent.weights[:] = 1.0
+    before = {name: np.copy(value) for name, value in vars(agent).items() if isinstance(value, np.ndarray)}
+    env = cartpole.make_env()
+    assert rollout.evaluate(agent, env, [1, 2]) == rollout.evaluate(agent, env, [1, 2])
+    assert all((getattr(agent, name) == value).all() for name, value in before.items()) and agent.n_updates == 0
+
+
+@pytest.mark.parametrize(("offline", "share"), [("keep", None), ("drop", 0.0), (0.5, 0.5)])
+def test_what_becomes_of_the_data(offline, share):
+    task = counting_task()
+    data = minloro.collect_random(task, 40, seed=0)
+    agent = Recorder(actions=(0,))
+    minloro.finetune(agent, task, 240, data, seed=0, offline=offline)
+    rows = np.concatenate([b.episode for b in agent.batches[20:]])
+    from_data = np.concatenate([(b.actions == 1) for b in agent.batches[20:]]).mean()  # only D stops early
+    stops = (data.actions == 1).mean()
+    if offline == "keep":
+        expected = np.mean([40 / (40 + t) for t in range(21, 201)]) * stops
+        assert abs(from_data - expected) < 0.08
+    else:
+        assert abs(from_data - share * stops) < 0.06
+    assert len(rows) and len(agent.batches) == (200 if offline != "drop" else 197)
+
+
+def test_pretraining_sees_only_the_data():
+    task = counting_task()
+    data = minloro.collect_random(task, 40, seed=0)
+    agent = Recorder()
+    minloro.pretrain(agent, data, updates=50, seed=0)
+    assert len(agent.batches) == 50 and agent.played == agent.evaluated == 0
+    known = {tuple(float(getattr(data, n)[i].reshape(-1)[0]) for n in COLUMNS[:6]) for i in range(40)}
+    for batch in agent.batches:
+        for i in range(4):
+            s, a, r, next_s, *ends = (float(getattr(batch, n)[i].reshape(-1)[0]) for n in COLUMNS[:6])
+            assert (s / 10, a, r, next_s / 10, *ends) in known
+
+
+def test_a_budget_that_the_data_uses_up(cartpole, small_data):
+    with pytest.raises(UserError, match="use up the budget"):
+        minloro.finetune(cartpole.make_agent(), cartpole, len(small_data), small_data)
+
+
+def job(task, arm, seed, data, steps=600):
+    return Job(task, arm, seed, steps, data, updates=200, offline="keep")
+
+
+def test_what_each_arm_does(cartpole, small_data, monkeypatch):
+    pretrained, finetuned = [], []
+    real = loro.finetune
+    monkeypatch.setattr(loro, "pretrain", lambda agent, data, updates, seed: pretrained.append((data, updates)))
+    monkeypatch.setattr(loro, "finetune", lambda *args: finetuned.append((args[2], args[3], args[5])) or real(*args))
+    for arm in ("rl", "loro", "random-data", "mix"):
+        run_arm(Job(cartpole, arm, 0, 400, small_data, updates=7, offline="drop"))
+    (rl, loro_, control, mix) = finetuned
+    assert rl == (400, None, "drop")
+    assert loro_ == (400, small_data, "drop") and pretrained[0] == (small_data, 7)
+    assert control[1] is not small_data and len(control[1]) == len(small_data)
+    assert control[1].behaviour == "uniformly random policy" and pretrained[1] == (control[1], 7)
+    assert mix == (400, small_data, "keep") and len(pretrained) == 2
+
+
+def test_the_arms_and_seeds_share_nothing(cartpole, small_data, monkeypatch):
+    """Every run gets objects of its own, starts from the same bytes, and does not depend on what ran before."""
+    agents, buffers, environments = [], [], []
+    before = small_data.observations.tobytes()
+
+    def remember(target, name, found):
+        original = getattr(target, name)
+
+        def wrapper(*args, **kwargs):
+            made = original(*args, **kwargs)
+            found.append(made)
+            return made
+
+        monkeypatch.setattr(target, name, wrapper)
+
+    remember(Task, "make_agent", agents)
+    remember(Task, "make_env", environments)
+    remember(loro, "ReplayBuffer", buffers)
+    initial = []
+    real = loro.finetune
+    monkeypatch.setattr(
+        loro, "finetune", lambda agent, *a: initial.append((agent, agent.weights.tobytes())) or real(agent, *a)
+    )
+    jobs = [(arm, seed) for arm in ("rl", "mix", "loro", "random-data") for seed in (0, 1)]
+    together = {key: run_arm(job(cartpole, *key, small_data)) for key in jobs}
+
+    assert len({id(a) for a in agents}) == len(jobs) == len(agents)  # all still alive, so ids are unique
+    assert len({id(e.unwrapped) for e in environments}) == len(environments)
+    assert len({id(b) for b in buffers}) == len(buffers) == len(jobs) + 4  # four of them pretrained as well
+    arrays = [v for a in agents for v in vars(a).values() if isinstance(v, np.ndarray)]
+    arrays += [v for b in buffers for v in b._arrays]
+    for i, array in enumerate(arrays):
+        assert not any(np.shares_memory(array, other) for other in arrays[:i])
+        assert not np.shares_memory(array, small_data.observations)
+    untrained = [weights for agent, weights in initial[:4]]  # rl and mix, both seeds
+    assert set(untrained) == {np.zeros_like(agents[0].weights).tobytes()}
+    assert small_data.observations.tobytes() == before
+
+    gc.collect()
+    for key in reversed(jobs):
+        assert run_arm(job(cartpole, *key, small_data)) == together[key]
+    assert together["rl", 0] != together["rl", 1]
+
+
+def test_arms_share_the_environments_luck(cartpole, small_data, monkeypatch):
+    starts = {}
+    for arm in ("rl", "loro"):
+        found = starts[arm] = []
+        env_class = type(cartpole.make_env().unwrapped)
+        original = env_class.reset
+
+        def reset(self, *, seed=None, options=None, found=found, original=original):
+            found.append(seed)
+            return original(self, seed=seed, options=options)
+
+        monkeypatch.setattr(env_class, "reset", reset)
+        run_arm(job(cartpole, arm, 0, small_data))
+        monkeypatch.setattr(env_class, "reset", original)
+    assert None not in starts["rl"]
+    assert starts["rl"][:2] == starts["loro"][:2]  # the first evaluation and the first training episode
+
+
+def test_the_example_of_the_design(cartpole):
+    llm = minloro.StandInLLM(cartpole, seed=0)
+    data = minloro.collect(cartpole, llm, episodes=3, seed=0)
+    agent = cartpole.make_agent(seed=0)
+    minloro.pretrain(agent, data, updates=100, seed=0)
+    returns = minloro.finetune(agent, cartpole, steps=600, data=data, seed=0)
+    assert returns[0].phase == "eval" and returns[0].env_steps == len(data)

@@ -1,0 +1,74 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from minloro import sweep
+
+
+def square(n):
+    return n * n
+
+
+def fail_on_three(n):
+    if n == 3:
+        raise ValueError("three")
+    return n
+
+
+def test_the_same_results_with_every_executor():
+    expected = {n: n * n for n in range(20)}
+    assert list(sweep.run(square, range(20))) == list(expected.items())
+    with ThreadPoolExecutor(3) as executor:
+        assert dict(sweep.run(square, range(20), executor)) == expected
+        assert executor.submit(square, 3).result() == 9  # it was not shut down
+    with sweep.process_pool(2) as executor:
+        assert dict(sweep.run(square, range(20), executor)) == expected
+    with sweep.process_pool(1) as executor:
+        assert executor is None
+
+
+def test_a_failure_ends_the_sweep_and_the_pool():
+    with pytest.raises(ValueError, match="three"), sweep.process_pool(2) as executor:
+        list(sweep.run(fail_on_three, range(20), executor))
+
+
+def running(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="reads process states from /proc")
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_no_worker_outlives_its_parent(tmp_path, how):
+    script = tmp_path / "sleepy.py"
+    script.write_text(
+        "import os, signal, sys, time\n"
+        "from minloro import sweep\n"
+        "def sleep(n):\n"
+        "    print(os.getpid(), flush=True)\n"
+        "    time.sleep(60)\n"
+        "if __name__ == '__main__':\n"
+        "    signal.signal(signal.SIGTERM, lambda *_: sys.exit(3))\n"
+        "    with sweep.process_pool(2) as pool:\n"
+        "        list(sweep.run(sleep, range(4), pool))\n"
+    )
+    parent = subprocess.Popen(
+        [sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    workers = [int(parent.stdout.readline()) for _ in range(2)]
+    assert all(running(pid) for pid in workers)
+    parent.send_signal(how)
+    parent.wait(20)
+    for _ in range(100):
+        if not any(running(pid) for pid in workers):
+            return
+        time.sleep(0.1)
+    pytest.fail("a worker is still running")

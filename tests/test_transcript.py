@@ -1,0 +1,100 @@
+import json
+
+import pytest
+
+from minloro.errors import UserError
+from minloro.llm.client import Reply
+from minloro.llm.policy import LLMPolicy
+from minloro.llm.transcript import Transcript
+
+
+class Scripted:
+    """An LLM for tests that answers from a list and counts how often it was asked."""
+
+    name = source = "scripted"
+
+    def __init__(self, *texts):
+        self.texts, self.asked = list(texts), []
+
+    def request(self, messages):
+        return {"model": "scripted", "messages": messages}
+
+    def complete(self, messages, sample):
+        self.asked.append((messages, sample))
+        return Reply(self.texts[(len(self.asked) - 1) % len(self.texts)], "scripted-1", "stop", {"prompt_tokens": 5})
+
+
+def test_every_call_is_one_line_before_its_action_is_used(tmp_path, cartpole):
+    path = tmp_path / "llm.jsonl"
+    with Transcript(path) as transcript:
+        transcript.ask(Scripted("Action: 2"), cartpole.prompt.messages([0, 0, 0, 0], []), (7, 1, 2, 0), str.strip)
+        line = json.loads(path.read_text())  # on disk while the file is still open
+    assert line.items() >= {
+        "seed": 7, "episode": 1, "step": 2, "attempt": 0, "reply": "Action: 2", "model": "scripted-1",
+        "finish_reason": "stop", "usage": {"prompt_tokens": 5}, "parsed": True,
+    }.items()  # fmt: skip
+    assert len(line["prompt_sha256"]) == len(line["key"]) == 64
+
+
+def test_a_known_sample_is_not_asked_again(tmp_path):
+    messages, other = [{"role": "user", "content": "a"}], [{"role": "user", "content": "b"}]
+    with Transcript(tmp_path / "llm.jsonl") as transcript:
+        first = transcript.ask(Scripted("one"), messages, (0, 0, 0, 0), str.upper)
+    llm = Scripted("new")
+    with Transcript(tmp_path / "llm.jsonl") as transcript:
+        assert transcript.ask(llm, messages, (0, 0, 0, 0), str.upper) == first and not llm.asked
+        for request in (
+            (messages, (0, 0, 1, 0)),
+            (messages, (0, 1, 0, 0)),
+            (messages, (1, 0, 0, 0)),
+            (other, (0, 0, 0, 0)),
+        ):
+            assert transcript.ask(llm, *request, str.upper)[1] == "NEW"  # another sample or another request
+    assert len(llm.asked) == 4 and len((tmp_path / "llm.jsonl").read_text().splitlines()) == 5
+
+
+def test_a_torn_last_line_is_dropped(tmp_path):
+    path = tmp_path / "llm.jsonl"
+    messages = [{"role": "user", "content": "ä"}]
+    with Transcript(path) as transcript:
+        for step in range(3):
+            transcript.ask(Scripted("one"), messages, (0, 0, step, 0), str)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-20])
+    llm = Scripted("one")
+    with Transcript(path) as transcript:
+        for step in range(3):
+            transcript.ask(llm, messages, (0, 0, step, 0), str)
+    assert [sample for _, sample in llm.asked] == [(0, 0, 2, 0)]
+    assert path.read_bytes() == whole
+
+
+def test_a_damaged_file_is_kept_and_reported(tmp_path):
+    path = tmp_path / "llm.jsonl"
+    for content in (b"hello\n", b"[]\n", b'{"key": 1}\n', b"\xff\xfe\n"):
+        path.write_bytes(content)
+        with pytest.raises(UserError, match="damaged"):
+            Transcript(path)
+        assert path.read_bytes() == content
+
+
+def test_an_unreadable_reply_is_asked_again_once_then_replaced(cartpole):
+    llm = Scripted("no idea", "Action: 2")
+    policy = LLMPolicy(cartpole, llm, seed=0)
+    assert policy.choose([0, 0, 0, 0], [], episode=3) == (1, "retry")
+    (first, sample), (second, retry_sample) = llm.asked
+    assert (sample, retry_sample) == ((0, 3, 0, 0), (0, 3, 0, 1))
+    assert second[: len(first)] == first
+    assert second[-2:] == [
+        {"role": "assistant", "content": "no idea"},
+        {"role": "user", "content": cartpole.prompt.reminder},
+    ]
+    assert policy.counts == {"calls": 2, "parse_failures": 1, "fallbacks": 0, "tokens": 10}
+
+    policy = LLMPolicy(cartpole, Scripted("no idea"), seed=0)
+    actions = [policy.choose([0, 0, 0, 0], [None] * step, episode=0) for step in range(200)]
+    assert {source for _, source in actions} == {"fallback"}
+    assert 60 < sum(action for action, _ in actions) < 140  # random, not one fixed action
+    assert policy.counts == {"calls": 400, "parse_failures": 400, "fallbacks": 200, "tokens": 2000}
+    again = LLMPolicy(cartpole, Scripted("no idea"), seed=0)
+    assert [again.choose([0, 0, 0, 0], [None] * step, episode=0) for step in range(200)] == actions
