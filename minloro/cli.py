@@ -44,8 +44,8 @@ def main(argv: list[str] | None = None) -> int:
         return _fail(str(error), 2)
     except (RunError, OSError, MemoryError) as error:
         return _fail(str(error) or type(error).__name__, 1)
-    except KeyboardInterrupt:
-        return _fail("interrupted", 130)
+    except KeyboardInterrupt as interruption:
+        return _fail(str(interruption) or "interrupted", 130)
 
 
 def _fail(message: str, status: int) -> int:

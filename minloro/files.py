@@ -20,8 +20,10 @@ def replace_file(path: str | Path, write: Callable[[BinaryIO], object]) -> None:
 
 
 def write_text(path: str | Path, text: str) -> None:
+    """Write a text as UTF-8."""
     replace_file(path, lambda file: file.write(text.encode()))
 
 
 def write_json(path: str | Path, content: dict) -> None:
+    """Write indented JSON."""
     write_text(path, json.dumps(content, indent=2) + "\n")

@@ -53,7 +53,7 @@ def test_no_worker_outlives_its_parent(tmp_path, how):
         "import os, signal, sys, time\n"
         "from minloro import sweep\n"
         "def sleep(n):\n"
-        "    print(os.getpid(), flush=True)\n"
+        "    os.write(1, f'{os.getpid()}\\n'.encode())\n"
         "    time.sleep(60)\n"
         "if __name__ == '__main__':\n"
         "    signal.signal(signal.SIGTERM, lambda *_: sys.exit(3))\n"

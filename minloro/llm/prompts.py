@@ -85,6 +85,7 @@ def side(value: float, digits: int, negative: str, zero: str, positive: str) -> 
 
 
 def cartpole_prompt(step_limit: int) -> Prompt:
+    """CartPole-v1: two actions, four signed quantities."""
     rules = (
         "You are playing CartPole, a game of balance. A pole is hinged on top of a cart, and the cart moves along a "
         "straight, level track. At every step you push the cart with a fixed force, to the left or to the right; "
