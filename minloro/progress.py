@@ -6,6 +6,8 @@ import time
 
 
 class Progress:
+    """The line, redrawn at every step; silent when `quiet` or where stderr goes to a file."""
+
     def __init__(self, quiet: bool):
         self._shown = not quiet and sys.stderr.isatty()
         self._start = time.monotonic()
