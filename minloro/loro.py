@@ -51,9 +51,7 @@ def collect(task: Task, llm, episodes: int = 10, seed: int = 0, transcript=None,
     rows, sources = [], []
     for episode in range(episodes):
         choose = partial(policy.choose, episode=episode)
-        played, how = play_episode(env, choose, episode, stream_seed(seed, "collection", episode))
-        rows += played
-        sources += how
+        play_episode(env, choose, episode, stream_seed(seed, "collection", episode), rows, sources)
         if on_episode is not None:
             on_episode(policy, rows)
     metadata = _metadata(task, seed, llm.source) | {"model": policy.model, "llm": dict(policy.counts)}
@@ -64,21 +62,19 @@ def collect(task: Task, llm, episodes: int = 10, seed: int = 0, transcript=None,
 def collect_random(task: Task, transitions: int, seed: int = 0) -> Transitions:
     """Return exactly `transitions` steps of a uniformly random policy; the last episode may be cut off (truncated)."""
     env, rng = task.make_env(), stream(seed, "random-data")
-    rows, episode = [], 0
+    rows, sources, episode = [], [], 0
+
+    def choose(observation, rows, step):
+        return task.random_action(rng), "random"
+
     while len(rows) < transitions:
-        played, _ = play_episode(
-            env,
-            lambda observation, rows: (task.random_action(rng), "random"),
-            episode,
-            stream_seed(seed, "random-data", episode),
-            most_steps=transitions - len(rows),
-        )
-        rows += played
+        start = len(rows)
+        play_episode(env, choose, episode, stream_seed(seed, "random-data", episode), rows, sources, transitions)
         episode += 1
     terminated = rows[-1][4]
-    unfinished = not terminated and len(played) < task.step_limit
+    unfinished = not terminated and len(rows) - start < task.step_limit
     metadata = _metadata(task, seed, "uniformly random policy") | {"last_episode_unfinished": unfinished}
-    return from_rows(rows, ["random"] * len(rows), metadata)
+    return from_rows(rows, sources, metadata)
 
 
 def pretrain(agent, data: Transitions, updates: int = 3000, seed: int = 0) -> None:
@@ -127,9 +123,12 @@ def finetune(
         action = agent.act(encoded, exploration)
         observation, reward, terminated, truncated, _ = env.step(action)
         next_encoded = agent.encode(observation)
-        buffer.add(encoded, action, reward, next_encoded, terminated, truncated, episode)
-        if len(buffer) >= agent.batch_size:
-            agent.update(buffer.sample(agent.batch_size, replay_rng, share), replay_rng)
+        if not agent.batch_size:
+            agent.learn(encoded, action, reward, next_encoded, terminated)
+        else:
+            buffer.add(encoded, action, reward, next_encoded, terminated, truncated, episode)
+            if len(buffer) >= agent.batch_size:
+                agent.update(buffer.sample(agent.batch_size, replay_rng, share), replay_rng)
         episode_return, length, encoded = episode_return + float(reward), length + 1, next_encoded
         if terminated or truncated:
             returns.append(EpisodeReturn("train", "learning agent", env_steps, episode_return, length))

@@ -36,6 +36,7 @@ class ReplayBuffer:
         """Store one transition, its values in the order of COLUMNS."""
         for array, value in zip(self._arrays, transition, strict=True):
             array[self._next] = value
+        self._newest = self._next
         self.size = max(self.size, self._next + 1)
         self._next += 1
         if self._next == self.capacity:
@@ -57,7 +58,9 @@ class ReplayBuffer:
     def sample(self, batch_size: int, rng: np.random.Generator, data_share: float | None = None) -> Transitions:
         """Draw a minibatch; with `data_share`, that share of its rows from D and the others from what came after.
 
-        Until both kinds are there, all rows come from the kind that is.
+        Until both kinds are there, all rows come from the kind that is. The last row is always the newest transition
+        that was added, if any was: what has just happened is learned from at once, however large the buffer
+        ("combined experience replay", Zhang and Sutton 2017, arXiv 1712.01275).
         """
         if data_share is None or self.n_data in (0, self.size):
             rows = rng.integers(self.size, size=batch_size)
@@ -66,4 +69,6 @@ class ReplayBuffer:
             low = np.repeat((0, self.n_data), (from_data, batch_size - from_data))
             high = np.repeat((self.n_data, self.size), (from_data, batch_size - from_data))
             rows = rng.integers(low, high)
+        if self.size > self.n_data:
+            rows[-1] = self._newest
         return Transitions(*(array.take(rows, axis=0) for array in self._arrays))

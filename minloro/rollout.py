@@ -8,24 +8,30 @@ import numpy as np
 from minloro.transitions import Transitions
 
 
-def play_episode(env: gym.Env, choose: Callable, episode: int, env_seed: int, most_steps: int | None = None):
-    """Play one episode from `env_seed`; return its rows, in the order of transitions.COLUMNS, and their sources.
+def play_episode(
+    env: gym.Env,
+    choose: Callable,
+    episode: int,
+    env_seed: int,
+    rows: list[tuple],
+    sources: list[str],
+    most_rows: int | None = None,
+) -> None:
+    """Play one episode from `env_seed` and append its transitions to `rows`, in the order of transitions.COLUMNS.
 
-    `choose(observation, rows)` returns an action and how it came about; `rows` are this episode's so far.
-    After `most_steps` steps the episode is cut off, and its last row is truncated.
+    `choose(observation, rows, step)` returns an action and how it came about, which is appended to `sources`; it sees
+    all rows so far, those of earlier episodes too. At `most_rows` rows the episode is cut off: its last row is truncated.
     """
     observation, _ = env.reset(seed=env_seed)
-    rows, sources = [], []
-    ended = False
+    step, ended = 0, False
     while not ended:
-        action, source = choose(observation, rows)
+        action, source = choose(observation, rows, step)
         next_observation, reward, terminated, truncated, _ = env.step(action)
-        truncated = truncated or (len(rows) + 1 == most_steps and not terminated)
+        truncated = truncated or (len(rows) + 1 == most_rows and not terminated)
         rows.append((observation, action, float(reward), next_observation, bool(terminated), bool(truncated), episode))
         sources.append(source)
-        observation = next_observation
+        observation, step = next_observation, step + 1
         ended = terminated or truncated
-    return rows, sources
 
 
 def evaluate(agent, env: gym.Env, seeds: Iterable[int]) -> tuple[float, float]:
@@ -52,8 +58,14 @@ def unreproduced(task, data: Transitions) -> np.ndarray | None:
     """Return (N,) bool: the rows whose s', r or terminated the simulator does not give when it makes a in s.
 
     None where the task cannot put its environment into a given state. Rows that pair the wrong observation with an
-    action, and time limits stored as terminations, show here.
+    action, and time limits stored as terminations, show here. Where chance decides, every outcome with a positive
+    probability is right.
     """
+    if task.transition_table is not None:
+        outcomes = ((task.transition_table[s][a], s_next, r, end) for s, a, s_next, r, end in zip(
+            *(getattr(data, name).tolist() for name in ("observations", "actions")), data.next_observations.tolist(),
+            data.rewards.tolist(), data.terminated.tolist(), strict=True))  # fmt: skip
+        return np.array([(s_next, r, end) not in {t[1:] for t in table} for table, s_next, r, end in outcomes])
     if task.set_state is None:
         return None
     env = task.make_env().unwrapped

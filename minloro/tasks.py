@@ -6,27 +6,28 @@ minloro.loro (the README shows one).
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 
 import gymnasium as gym
 import numpy as np
 
 from minloro.agents.features import FourierBasis
 from minloro.agents.linear import LinearQ
+from minloro.agents.tabular import TabularQ
 from minloro.errors import UserError
-from minloro.llm.prompts import Prompt, cartpole_prompt
-from minloro.llm.standin import cartpole_rule
+from minloro.llm import gridworlds, prompts, standin
 
 
 @dataclass(frozen=True)
 class Task:
     """Everything that is particular to one environment. Callables are module-level, so that a Task can be pickled.
 
-    environment: the Gymnasium id, also what a data set must name. steps: default budget, in environment steps, those
-    of D included. updates: of pretraining. offline: what becomes of D afterwards: "keep" (in the buffer), "drop", or
-    its share of every minibatch. threshold: the evaluation return that counts as solved. env_factory: makes your own
-    environment where no Gymnasium id does. set_state(env, observation): puts the bare environment into the state of an
-    observation, for checking data. stand_in_rule: prompt text to action number. paper: the published figures.
+    environment: the Gymnasium id, also what a data set must name. agent: makes an untrained agent. steps: default budget,
+    in environment steps, those of D included. threshold: the evaluation return that counts as solved. updates: of
+    pretraining. offline: what becomes of D afterwards: "keep" (in the buffer), "drop", or its share of every minibatch.
+    stand_in_rule: prompt text to action number. set_state(env, observation): puts the bare environment into the state of
+    an observation, for checking data. env_factory: makes your own environment where no Gymnasium id does. grid: rows and
+    columns of a grid world whose states are its cells. paper: the published sums.
     """
 
     name: str
@@ -37,10 +38,11 @@ class Task:
     threshold: float
     updates: int = 3000
     offline: str | float = "keep"
-    prompt: Prompt | None = None
+    prompt: prompts.Prompt | None = None
     stand_in_rule: Callable[[str], int] | None = None
     set_state: Callable[[gym.Env, np.ndarray], None] | None = None
     env_factory: Callable[[], gym.Env] | None = None
+    grid: tuple[int, int] | None = None
     paper: Mapping[str, float] = field(default_factory=dict)
 
     def make_env(self) -> gym.Env:
@@ -59,6 +61,11 @@ class Task:
         env = self.make_env()
         return env.observation_space, env.action_space
 
+    @cached_property
+    def transition_table(self) -> dict | None:
+        """The environment's own P[state][action], where it has one."""
+        return getattr(self.make_env().unwrapped, "P", None)
+
     def random_action(self, rng: np.random.Generator):
         """Draw a uniformly random action."""
         space = self.spaces[1]
@@ -67,10 +74,8 @@ class Task:
         return rng.uniform(space.low, space.high).astype(space.dtype)
 
 
-def _cartpole_agent() -> LinearQ:
-    # The velocities are unbounded; a pole that has not fallen is rarely faster than this.
-    edge = np.array([2.4, 3.0, 0.21, 3.5])
-    return LinearQ(FourierBasis(-edge, edge, order=2), n_actions=2, step_size=0.003, target_step_size=0.02)
+def _linear_agent(low, high, n_actions: int, order: int, interactions: int | None = None, **settings) -> LinearQ:
+    return LinearQ(FourierBasis(low, high, order, interactions), n_actions, **settings)
 
 
 def _set_cartpole_state(env: gym.Env, observation: np.ndarray) -> None:
@@ -78,22 +83,80 @@ def _set_cartpole_state(env: gym.Env, observation: np.ndarray) -> None:
     env.steps_beyond_terminated = None
 
 
+def _set_mountaincar_state(env: gym.Env, observation: np.ndarray) -> None:
+    env.state = tuple(float(value) for value in observation)
+
+
+def _set_acrobot_state(env: gym.Env, observation: np.ndarray) -> None:
+    cos1, sin1, cos2, sin2, speed1, speed2 = np.asarray(observation, np.float64)
+    env.state = np.array([np.arctan2(sin1, cos1), np.arctan2(sin2, cos2), speed1, speed2])
+
+
 def _cartpole() -> Task:
+    # The velocities are unbounded; a pole that has not fallen is rarely faster than this.
+    edge = np.array([2.4, 3.0, 0.21, 3.5])
     return Task(
-        name="cartpole",
-        environment="CartPole-v1",
-        step_limit=200,
-        agent=_cartpole_agent,
-        steps=6_000,
-        threshold=195,
-        prompt=cartpole_prompt(step_limit=200),
-        stand_in_rule=cartpole_rule,
-        set_state=_set_cartpole_state,
-        paper={"rounds": 150, "rl": 24411, "loro": 27078, "llm": 5140},
-    )
+        "cartpole", "CartPole-v1", step_limit=200,
+        agent=partial(_linear_agent, -edge, edge, 2, order=2, step_size=0.003, target_step_size=0.02),
+        steps=6_000, threshold=195, prompt=prompts.cartpole_prompt(200), stand_in_rule=standin.cartpole_rule,
+        set_state=_set_cartpole_state, paper={"rounds": 150, "rl": 24411, "loro": 27078, "llm": 5140},
+    )  # fmt: skip
 
 
-_TASKS = {"cartpole": _cartpole}
+def _mountaincar() -> Task:
+    return Task(
+        "mountaincar", "MountainCar-v0", step_limit=200,
+        agent=partial(_linear_agent, [-1.2, -0.07], [0.6, 0.07], 3, order=5, step_size=0.01, target_step_size=0.02),
+        steps=30_000, threshold=-130, prompt=prompts.mountaincar_prompt(200), stand_in_rule=standin.mountaincar_rule,
+        set_state=_set_mountaincar_state, paper={"rounds": 300, "rl": -57616, "loro": -45453, "llm": -60000},
+    )  # fmt: skip
+
+
+def _acrobot() -> Task:
+    # The speeds are clipped at 4 pi and 9 pi by the environment, and seldom reach two thirds of that.
+    edge = np.array([1.0, 1.0, 1.0, 1.0, 9.0, 18.0])
+    return Task(
+        "acrobot", "Acrobot-v1", step_limit=500,
+        agent=partial(_linear_agent, -edge, edge, 3, order=4, interactions=2, step_size=0.001),
+        steps=20_000, threshold=-120, prompt=prompts.acrobot_prompt(500), stand_in_rule=standin.acrobot_rule,
+        set_state=_set_acrobot_state,
+    )  # fmt: skip
+
+
+def _frozenlake() -> Task:
+    return Task(
+        "frozenlake", "FrozenLake-v1", step_limit=100,
+        agent=partial(TabularQ, 16, 4, step_size=0.02, discount=0.99, epsilon=0.1, initial_value=0.5),
+        steps=30_000, threshold=0.7, prompt=gridworlds.frozenlake_prompt(100), stand_in_rule=standin.frozenlake_rule,
+        grid=(4, 4), paper={"rounds": 150, "rl": 75, "loro": 94, "llm": 0},
+    )  # fmt: skip
+
+
+def _cliffwalking() -> Task:
+    settings = {"step_size": 0.45, "discount": 0.99, "epsilon": 0.02, "initial_value": -5.0, "batch_size": 4}
+    return Task(
+        "cliffwalking", "CliffWalking-v1", step_limit=200, agent=partial(TabularQ, 48, 4, **settings), offline="drop",
+        steps=40_000, threshold=-14, prompt=gridworlds.cliffwalking_prompt(200), stand_in_rule=standin.cliffwalking_rule,
+        grid=(4, 12), paper={"rounds": 200, "rl": -41858, "loro": -10436, "llm": -147639},
+    )  # fmt: skip
+
+
+def _taxi() -> Task:
+    return Task(
+        "taxi", "Taxi-v4", step_limit=200,
+        agent=partial(TabularQ, 500, 6, step_size=0.1, discount=0.99, epsilon=0.02, initial_value=0.0),
+        steps=60_000, threshold=7, prompt=gridworlds.taxi_prompt(200), stand_in_rule=standin.taxi_rule,
+    )  # fmt: skip
+
+
+_TASKS = {
+    "cartpole": _cartpole,
+    "mountaincar": _mountaincar,
+    "acrobot": _acrobot,
+    "frozenlake": _frozenlake,
+    "cliffwalking": _cliffwalking,
+    "taxi": _taxi,
+}
 TASK_NAMES = tuple(_TASKS)
 
 

@@ -81,7 +81,7 @@ def test_a_damaged_file_is_kept_and_reported(tmp_path):
 def test_an_unreadable_reply_is_asked_again_once_then_replaced(cartpole):
     llm = Scripted("no idea", "Action: 2")
     policy = LLMPolicy(cartpole, llm, seed=0)
-    assert policy.choose([0, 0, 0, 0], [], episode=3) == (1, "retry")
+    assert policy.choose([0, 0, 0, 0], [], 0, episode=3) == (1, "retry")
     (first, sample), (second, retry_sample) = llm.asked
     assert (sample, retry_sample) == ((0, 3, 0, 0), (0, 3, 0, 1))
     assert second[: len(first)] == first
@@ -92,9 +92,9 @@ def test_an_unreadable_reply_is_asked_again_once_then_replaced(cartpole):
     assert policy.counts == {"calls": 2, "parse_failures": 1, "fallbacks": 0, "tokens": 10}
 
     policy = LLMPolicy(cartpole, Scripted("no idea"), seed=0)
-    actions = [policy.choose([0, 0, 0, 0], [None] * step, episode=0) for step in range(200)]
+    actions = [policy.choose([0, 0, 0, 0], [], step, episode=0) for step in range(200)]
     assert {source for _, source in actions} == {"fallback"}
     assert 60 < sum(action for action, _ in actions) < 140  # random, not one fixed action
     assert policy.counts == {"calls": 400, "parse_failures": 400, "fallbacks": 200, "tokens": 2000}
     again = LLMPolicy(cartpole, Scripted("no idea"), seed=0)
-    assert [again.choose([0, 0, 0, 0], [None] * step, episode=0) for step in range(200)] == actions
+    assert [again.choose([0, 0, 0, 0], [], step, episode=0) for step in range(200)] == actions

@@ -4,6 +4,7 @@
     agent.act(encoded, rng=None)      one action: greedy, or exploring with a generator
     agent.update(batch, rng)          one gradient step on a minibatch of encoded Transitions
     agent.batch_size                  rows of that minibatch
+    agent.save(path), agent.load(path)
 
 Nothing in this folder knows of language models.
 """

@@ -4,34 +4,51 @@ Source: Konidaris, Osentoski and Thomas, "Value Function Approximation in Reinfo
 Basis" (AAAI 2011); Sutton and Barto (2018), section 9.5.2.
 """
 
-import itertools
+from itertools import combinations, product
 
 import numpy as np
 
 
 class FourierBasis:
-    """phi_i(s) = cos(pi c_i · x), x = s rescaled from [low, high] to [0, 1], c_i every vector in {0, …, order}^d.
+    """phi_i(s) = cos(pi c_i · x), x = s rescaled from [low, high] to [0, 1], c_i vectors in {0, …, order}^d.
 
+    interactions: how many coefficients of a vector may differ from 0; by default all d of them. With 2, a feature sees at
+    most a pair of quantities, and their number grows with d² instead of exponentially.
     Observations outside [low, high] count as lying on the edge: beyond it the cosines would mirror the state space.
 
     >>> basis = FourierBasis(low=[0.0], high=[2.0], order=2)
     >>> basis(np.array([1.0])).round(3) + 0
     array([ 1.,  0., -1.], dtype=float32)
+    >>> FourierBasis([0] * 6, [1] * 6, order=4, interactions=2).size
+    265
     """
 
-    def __init__(self, low, high, order: int):
+    def __init__(self, low, high, order: int, interactions: int | None = None):
         self.low = np.asarray(low, np.float32)
         self.high = np.asarray(high, np.float32)
-        self.coefficients = np.array(list(itertools.product(range(order + 1), repeat=len(self.low))))  # [D, d]
+        self.coefficients = _coefficients(len(self.low), order, interactions)  # [D, d]
         # Rescaling to [0, 1] and the factor pi are folded into the matrix: one product a call.
         self._matrix = (np.pi * self.coefficients / (self.high - self.low)).T.astype(np.float32)  # [d, D]
 
     @property
     def size(self) -> int:
-        """D = (order + 1)^d, the number of features."""
+        """D, the number of features: (order + 1)^d with all interactions."""
         return len(self.coefficients)
 
     def __call__(self, observations: np.ndarray) -> np.ndarray:
         """Map observations (…, d) to features (…, D), float32."""
         inside = np.minimum(np.maximum(np.asarray(observations, np.float32), self.low), self.high)
         return np.cos((inside - self.low) @ self._matrix)  # [..., D]
+
+
+def _coefficients(d: int, order: int, interactions: int | None) -> np.ndarray:
+    """Return the vectors c_i in lexicographic order, (D, d)."""
+    vectors = []
+    for k in range(min(d, d if interactions is None else interactions) + 1):
+        for places in combinations(range(d), k):
+            for values in product(range(1, order + 1), repeat=k):
+                vector = [0] * d
+                for place, value in zip(places, values, strict=True):
+                    vector[place] = value
+                vectors.append(vector)
+    return np.array(sorted(vectors))

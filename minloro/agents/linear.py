@@ -12,6 +12,7 @@ Shapes: B batch, D features, A actions.
 
 import numpy as np
 
+from minloro.agents.checkpoint import Checkpoint
 from minloro.agents.features import FourierBasis
 from minloro.transitions import Transitions
 
@@ -31,13 +32,15 @@ def double_q_target(rewards, terminated, next_q, next_q_target, discount: float)
     return rewards + discount * ~terminated * bootstrap
 
 
-class LinearQ:
+class LinearQ(Checkpoint):
     """An agent with one weight vector an action, epsilon-greedy exploration and Adam.
 
     features: observations to phi. n_actions: A. step_size: Adam's. target_step_size: how far the target weights move
     towards the weights at each update. epsilon: share of random actions while exploring. All weights start at zero, so
     that two agents with the same settings are the same bits.
     """
+
+    STATE = ("weights", "target_weights", "mean_gradient", "mean_square", "n_updates")
 
     def __init__(
         self,

@@ -19,9 +19,8 @@ class LLMPolicy:
         self.counts = Counter(calls=0, parse_failures=0, fallbacks=0, tokens=0)
         self.model = llm.name  # as the server names it, once it has answered
 
-    def choose(self, observation, rows: list, episode: int) -> tuple[int, str]:
+    def choose(self, observation, rows: list, step: int, episode: int) -> tuple[int, str]:
         """Return an action for `observation` and how it came about: reply, retry or fallback."""
-        step = len(rows)
         prompt = self.task.prompt
         messages = prompt.messages(observation, rows)
         for attempt, source in enumerate(("reply", "retry")):

@@ -5,6 +5,7 @@ parser takes the last digit anywhere in the reply. Here every signed quantity ha
 and only a last line `Action: N` is an action.
 """
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ class Prompt:
     """The text side of a task with numbered actions.
 
     rules: what the game is, what ends it, what is rewarded. actions: what each action does; the model's number 1 is
-    action 0. describe: (observation, this episode's rows so far) to text.
+    action 0. describe: (observation, all rows of D so far) to text; most tasks need only the first.
     """
 
     rules: str
@@ -64,14 +65,14 @@ class Prompt:
         return int(match[1]) - 1
 
 
-def signed(value: float, digits: int, unit: str) -> str:
-    """Return a number with its sign and unit, never a negative zero.
+def signed(value: float, digits: int, unit: str = "") -> str:
+    """Return a number with its sign and, where there is one, its unit; never a negative zero.
 
     >>> signed(-0.00001, 3, "rad"), signed(0.25, 3, "rad")
     ('0.000 rad', '+0.250 rad')
     """
     rounded = round(float(value), digits)
-    return f"{rounded:+.{digits}f} {unit}" if rounded else f"{0:.{digits}f} {unit}"
+    return (f"{rounded:+.{digits}f} {unit}" if rounded else f"{0:.{digits}f} {unit}").rstrip()
 
 
 def side(value: float, digits: int, negative: str, zero: str, positive: str) -> str:
@@ -116,3 +117,61 @@ def _describe_cartpole(observation, rows: list) -> str:
         f"Pole angular velocity: {signed(turning, 3, 'rad/s')}, {turning_words}\n"
         "Which way do you push the cart?"
     )
+
+
+def mountaincar_prompt(step_limit: int) -> Prompt:
+    """MountainCar-v0: three actions, position and velocity."""
+    rules = (
+        "You are driving a car in a valley between two hills. The engine is too weak to drive straight up the right hill, "
+        "where the flag stands; the car has to swing back and forth to gain speed.\n"
+        "The position is measured along the track: -1.2 is the left end, where a wall stops the car, about -0.52 is the "
+        "bottom of the valley, and 0.5 is the flag. Velocities are positive to the right and negative to the left, at most "
+        "0.07 a step.\n"
+        "Reward: -1 for every step.\n"
+        f"The episode ends when the car reaches position 0.5, or after {step_limit} steps. Reach the flag in as few steps as "
+        "possible."
+    )
+    actions = ("accelerate to the left", "do not accelerate", "accelerate to the right")
+    return Prompt(rules, actions, _describe_mountaincar)
+
+
+def _describe_mountaincar(observation, rows: list) -> str:
+    position, velocity = (float(value) for value in observation)
+    place = side(position + 0.5236, 3, "on the left hill", "at the bottom of the valley", "on the right hill")
+    motion = side(velocity, 4, "moving to the left", "standing still", "moving to the right")
+    return (
+        "The current state:\n"
+        f"Car position: {signed(position, 3)}, {place}\n"
+        f"Car velocity: {signed(velocity, 4)} a step, {motion}\n"
+        "Which action do you take?"
+    )
+
+
+def acrobot_prompt(step_limit: int) -> Prompt:
+    """Acrobot-v1: three torques on the joint between two links."""
+    rules = (
+        "You control an acrobot: two links of 1 m each, hanging from a fixed point. The upper link swings freely about that "
+        "point; a motor at the joint between the links turns the lower link against the upper one. Swing the tip of the "
+        "lower link up until it is more than 1 m above the fixed point.\n"
+        "Angles are positive counter-clockwise. The angle of the upper link is 0 where it hangs straight down; the angle of "
+        "the lower link is measured against the upper one and is 0 where the two form a straight line.\n"
+        "Reward: -1 for every step, 0 for the one that reaches the height.\n"
+        f"The episode ends when the height is reached, or after {step_limit} steps. Reach it in as few steps as possible."
+    )
+    actions = ("torque of -1 N m (clockwise)", "no torque", "torque of +1 N m (counter-clockwise)")
+    return Prompt(rules, actions, _describe_acrobot)
+
+
+def _describe_acrobot(observation, rows: list) -> str:
+    cos1, sin1, cos2, sin2, speed1, speed2 = (float(value) for value in observation)
+    upper, lower = math.atan2(sin1, cos1), math.atan2(sin2, cos2)
+    height = -cos1 - (cos1 * cos2 - sin1 * sin2)  # of the tip, cos(a + b) written out
+    lines = ["The current state:"]
+    for name, angle, speed in (("Upper", upper, speed1), ("Lower", lower, speed2)):
+        lean = side(angle, 3, "clockwise", "straight", "counter-clockwise")
+        turn = side(speed, 2, "turning clockwise", "not turning", "turning counter-clockwise")
+        lines.append(f"{name} link angle: {signed(angle, 3, 'rad')}, {lean}")
+        lines.append(f"{name} link angular velocity: {signed(speed, 2, 'rad/s')}, {turn}")
+    level = side(height, 2, "below the fixed point", "level with the fixed point", "above the fixed point")
+    lines.append(f"Height of the tip: {signed(height, 2, 'm')}, {level}")
+    return "\n".join([*lines, "Which torque do you apply?"])

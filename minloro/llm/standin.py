@@ -45,3 +45,71 @@ def cartpole_rule(text: str) -> int:
     """
     lean = re.search(r"^Pole angle: .*, (leaning to the left|upright|leaning to the right)$", text, re.MULTILINE)
     return 1 if lean[1] == "leaning to the left" else 2
+
+
+def mountaincar_rule(text: str) -> int:
+    """Accelerate the way the car moves, to gain speed.
+
+    >>> mountaincar_rule("Car velocity: -0.0100 a step, moving to the left")
+    1
+    """
+    return 1 if "moving to the left" in text else 3
+
+
+def acrobot_rule(text: str) -> int:
+    """Push the lower link the way it turns, to gain speed.
+
+    >>> acrobot_rule("Lower link angular velocity: +0.50 rad/s, turning counter-clockwise")
+    3
+    """
+    turn = re.search(r"^Lower link angular velocity: .*, (.*)$", text, re.MULTILINE)
+    return 3 if turn[1] == "turning counter-clockwise" else 1
+
+
+def frozenlake_rule(text: str) -> int:
+    """Go down or right, whichever is farther from the goal, but not into a hole that the memory names.
+
+    >>> frozenlake_rule("You are at row 1, column 2.\\nHoles found: row 2, column 2.")
+    3
+    """
+    row, column = _cells(text)[0]
+    holes = re.search(r"^Holes found: (.*)$", text, re.MULTILINE)
+    known = _cells(holes[1]) if holes else []
+    moves = [(4 - row, (row + 1, column), 2), (4 - column, (row, column + 1), 3)]
+    open_moves = [move for move in moves if move[0] > 0 and move[1] not in known]
+    return max(open_moves or moves)[2]
+
+
+def cliffwalking_rule(text: str) -> int:
+    """Leave the bottom row, go right to the goal's column, then down.
+
+    >>> cliffwalking_rule("You are at row 4, column 1.")
+    1
+    """
+    row, column = _cells(text)[0]
+    if column == 12:
+        return 3
+    return 1 if row == 4 else 2
+
+
+def taxi_rule(text: str) -> int:
+    """Drive to the passenger, then to the destination, changing columns in row 3, which has no walls.
+
+    >>> taxi_rule("The taxi is at row 1, column 1.\\nThe passenger is at Red, row 1, column 1.\\n"
+    ...           "The destination is Blue, row 5, column 4.")
+    5
+    """
+    lines = text.splitlines()
+    (row, column), riding = _cells(lines[0])[0], "in the taxi" in lines[1]
+    target_row, target_column = _cells(lines[2] if riding else lines[1])[0]
+    if (row, column) == (target_row, target_column):
+        return 6 if riding else 5
+    if column != target_column and row == 3:
+        return 3 if column < target_column else 4
+    wanted_row = 3 if column != target_column else target_row
+    return 1 if row < wanted_row else 2
+
+
+def _cells(text: str) -> list[tuple[int, int]]:
+    """Return every (row, column) that a text names."""
+    return [(int(row), int(column)) for row, column in re.findall(r"row (\d+), column (\d+)", text)]
