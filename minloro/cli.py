@@ -44,12 +44,17 @@ def main(argv: list[str] | None = None) -> int:
         return _fail(str(error), 2)
     except (RunError, OSError, MemoryError) as error:
         return _fail(str(error) or type(error).__name__, 1)
+    except UnicodeEncodeError:
+        return _fail("the terminal cannot show these characters: set PYTHONIOENCODING=utf-8", 1)
     except KeyboardInterrupt as interruption:
         return _fail(str(interruption) or "interrupted", 130)
 
 
 def _fail(message: str, status: int) -> int:
-    print(f"minloro: error: {message}".replace("\n", " "), file=sys.stderr)
+    line = f"minloro: error: {message}".replace("\n", " ")
+    if sys.stderr is not None:
+        start = "\r\x1b[K" if sys.stderr.isatty() else ""  # over what is left of a progress bar
+        print(start + line.encode("ascii", "backslashreplace").decode(), file=sys.stderr)
     return status
 
 
@@ -79,20 +84,26 @@ def _parser() -> argparse.ArgumentParser:
     add("--offline", metavar="WHAT", type=_offline, help="D after pretraining: keep, drop, or its share of a minibatch")
     add = parser.add_argument_group("where D, the data set, comes from").add_argument
     add("--episodes", metavar="N", type=_positive, help="that the LLM plays, or the first of a given D (default 10)")
-    add("--data", metavar="FILE.npz", help="a given D: of an earlier run, or published rollouts")
+    add("--data", metavar="FILE.npz", type=_text, help="a given D: of an earlier run, or published rollouts")
     add("--llm-url", metavar="URL", help="an OpenAI-compatible server, such as http://localhost:11434/v1; "
         "a key is read from the environment variable OPENAI_API_KEY only")  # fmt: skip
-    add("--llm-model", metavar="NAME", help="the model, as that server names it")
+    add("--llm-model", metavar="NAME", type=_text, help="the model, as that server names it")
     add("--stand-in-skill", metavar="P", type=_probability,
         help="share of the stand-in's steps that follow its rule (default 0.7)")  # fmt: skip
     add("--fresh-data", action="store_const", const=True, help="collect a D of its own for every seed")
     add = parser.add_argument_group("the run").add_argument
-    add("--out", metavar="DIR", help="folder for the results (default runs/TASK-date-time)")
-    add("--resume", metavar="DIR", help="finish an interrupted run, or report a finished one again")
+    add("--out", metavar="DIR", type=_text, help="folder for the results (default runs/TASK-date-time)")
+    add("--resume", metavar="DIR", type=_text, help="finish an interrupted run, or report a finished one again")
     add("--jobs", metavar="N", type=_positive, help="runs side by side (default: the number of processors)")
     add("--quiet", action="store_true", help="no progress on stderr")
     add("--version", action="version", version=f"minloro {__version__}")
     return parser
+
+
+def _text(text: str) -> str:
+    if not text.strip() or not text.isprintable():
+        raise argparse.ArgumentTypeError("it is empty or holds characters that cannot be printed")
+    return text
 
 
 def _natural(text: str) -> int:
@@ -138,6 +149,8 @@ def _arms(text: str) -> tuple[str, ...]:
 
 
 def _run(args: argparse.Namespace) -> int:
+    from concurrent.futures import BrokenExecutor
+
     from minloro import experiment, plot, report
     from minloro.progress import Progress
     from minloro.runfolder import RunFolder
@@ -149,6 +162,8 @@ def _run(args: argparse.Namespace) -> int:
         folder = RunFolder.open(args.resume)
         settings = _resumed_settings(args, folder)
         task = make_task(settings.task)
+        if settings.data is not None and not folder.data_path(settings.seed).exists():
+            data = experiment.read_data(settings.data, task, settings, progress)
     else:
         settings = _new_settings(args)
         task = make_task(settings.task)
@@ -156,19 +171,26 @@ def _run(args: argparse.Namespace) -> int:
             data = experiment.read_data(settings.data, task, settings, progress)
         about = {"minloro": __version__, "behaviour": experiment.behaviour(settings, data)}
         folder = RunFolder.create(args.out, about | vars(settings))
+    resume = f"python -m minloro --resume {folder.path}" + (f" --llm-url {args.llm_url}" if args.llm_url else "")
     try:
         workers = args.jobs or _processors()
-        summary, returns, _ = experiment.run(settings, folder, data, args.llm_url, workers, progress)
+        summary, returns, data_by_seed = experiment.run(settings, folder, data, args.llm_url, workers, progress)
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"interrupted; go on with: python -m minloro --resume {folder.path}") from None
-    except RunError as error:
-        raise RunError(f"{error}; go on with: python -m minloro --resume {folder.path}") from None
+        raise KeyboardInterrupt(f"interrupted; go on with: {resume}") from None
+    except (RunError, MemoryError, BrokenExecutor) as error:
+        raise RunError(f"{error or type(error).__name__}; go on with: {resume}") from None
     except UserError:
         folder.discard_if_unused()
         raise
-    print(report.table(task, summary))
     plot.save_learning_curves(folder.path / "learning_curves.png", task, returns, summary)
-    print(f"\nWritten to {folder.path}: learning_curves.png, returns.csv, summary.json and what made them.")
+    agent = folder.agent_path("loro", settings.seed)
+    if task.grid is not None and agent.exists():
+        learner = task.make_agent()
+        learner.load(agent)
+        label = f"loro, seed {settings.seed}"
+        plot.save_map(folder.path / "map.png", task, data_by_seed[settings.seed], learner.table, label)
+    print(report.table(task, summary))
+    print(f"\nWritten to {folder.path}: figures, returns.csv, summary.json and what made them.")
     return 0
 
 
@@ -194,8 +216,10 @@ def _new_settings(args: argparse.Namespace):
     typed = {name: getattr(args, name) for name in SETTINGS if getattr(args, name) is not None}
     unset = dict.fromkeys(SETTINGS)
     settings = Settings(task=args.task, updates=task.updates, **unset | defaults | typed)
-    if settings.steps < 200:
-        raise UserError("--steps must be at least 200, the distance between two evaluations")
+    if not 200 <= settings.steps <= 10**8:
+        raise UserError("--steps must be at least 200, the distance between two evaluations, and at most 100 million")
+    if settings.seeds > 10_000:
+        raise UserError("--seeds must be at most 10,000")
     return settings
 
 
@@ -210,6 +234,8 @@ def _resumed_settings(args: argparse.Namespace, folder):
         settings = Settings(**config | {"arms": tuple(config["arms"])})
     except (KeyError, TypeError):
         raise UserError(f"{folder.path / 'config.json'} is not from this version of minloro") from None
+    if args.llm_url is not None and settings.llm_model is None:
+        raise UserError("no language model is asked in this run: leave --llm-url away")
     for name in ("task", *SETTINGS):
         typed, kept = getattr(args, name), getattr(settings, name)
         if typed is not None and typed != kept:

@@ -62,26 +62,29 @@ def read_data(path: str | Path, task: Task, settings: Settings, progress: Progre
     wrong = unreproduced(task, data)
     if wrong is not None and wrong.any():
         progress.warn(
-            f"{wrong.mean():.0%} of the rows of {path} are not what the simulator does: are observations and actions "
-            "of one step on one row, and are time limits stored as truncated, not terminated?"
+            f"{wrong.sum():,} of {len(data):,} rows of {path} ({wrong.mean():.1%}) are not what the simulator does: are "
+            "observations and actions of one step on one row, and are time limits stored as truncated, not terminated?"
         )
     check_budget(data, settings)
     return data
 
 
-def behaviour(settings: Settings, data: Transitions | None) -> str:
-    """Say who plays, or played, the episodes of D."""
-    if data is not None:
-        return data.behaviour
-    return settings.llm_model or StandInLLM(make_task(settings.task), skill=settings.stand_in_skill).name
+def behaviour(settings: Settings, data: Transitions | None) -> str | None:
+    """Say who plays, or played, the episodes of D; None where there is no D."""
+    if data is not None or not settings.needs_data:
+        return None if data is None else data.behaviour
+    if settings.llm_model is not None:
+        return settings.llm_model
+    return StandInLLM(make_task(settings.task), skill=settings.stand_in_skill).name
 
 
-def check_budget(data: Transitions, settings: Settings) -> None:
+def check_budget(data: Transitions, settings: Settings, path: Path | None = None) -> None:
     """Raise UserError where the steps of D leave no room for learning up to one evaluation."""
     if settings.steps // GRID <= len(data) // GRID:
+        again = "give more --steps or fewer --episodes" + (f"; D is kept, as --data {path}" if path is not None else "")
         raise UserError(
             f"D has {len(data)} transitions and the budget is {settings.steps} steps, D's included, with an evaluation "
-            f"every {GRID}: give more --steps or fewer --episodes"
+            f"every {GRID}: {again}"
         )
 
 
@@ -97,7 +100,8 @@ def run(settings: Settings, folder: RunFolder, data: Transitions | None, llm_url
     try:
         with sweep.process_pool(min(workers, len(jobs))) as executor:
             progress.show("learning", total - len(jobs), total)
-            for done, (job, returns) in enumerate(sweep.run(run_arm, jobs, executor), start=1):
+            for done, (job, (returns, agent)) in enumerate(sweep.run(run_arm, jobs, executor), start=1):
+                folder.save_agent(job.arm, job.seed, agent)
                 folder.save_part(job.arm, job.seed, returns)
                 progress.show("learning", total - len(jobs) + done, total, f"{job.arm}, seed {job.seed}")
     finally:
@@ -122,7 +126,7 @@ def _gather_data(settings, task, folder, data, llm_url, progress) -> dict[int, T
             else:
                 collected[seed] = data or _collect(settings, task, seed, transcript, llm_url, progress)
                 save_transitions(path, collected[seed])
-            check_budget(collected[seed], settings)
+            check_budget(collected[seed], settings, path)
     if data is not None and not folder.transcript.stat().st_size:
         folder.transcript.unlink()  # nobody was asked
     return collected
@@ -133,14 +137,15 @@ def _collect(settings, task, seed, transcript, llm_url, progress) -> Transitions
         llm = StandInLLM(task, seed, settings.stand_in_skill)
     else:
         llm = ChatClient(llm_url, settings.llm_model)
-    played = 0
+    played, who = 0, settings.llm_model or "stand-in"
+    progress.show(f"collecting, {who}", played, settings.episodes)
 
     def on_episode(policy, rows):
         nonlocal played
         played += 1
         counts = policy.counts
         detail = f"{counts['calls']} calls, {counts['parse_failures']} unreadable replies, {counts['tokens']} tokens"
-        progress.show(f"collecting, seed {seed}", played, settings.episodes, detail)
+        progress.show(f"collecting, {who}", played, settings.episodes, detail)
 
     return collect(task, llm, settings.episodes, seed, transcript, on_episode)
 

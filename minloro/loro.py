@@ -8,6 +8,7 @@ Departures from the official code are marked "Paper: … Here: …". The others 
 counted in environment steps, D's included, and a uniformly random policy's data is the control.
 """
 
+import hashlib
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -44,6 +45,8 @@ def collect(task: Task, llm, episodes: int = 10, seed: int = 0, transcript=None,
 
     transcript: where replies are kept and looked up. on_episode(policy, rows): called after each episode.
     """
+    if episodes < 1:
+        raise UserError(f"{episodes} episodes make no data set: at least 1 must be played")
     if task.prompt is None:
         raise UserError(f"the task {task.name} has no prompt: give it one, or start from a data set")
     env = task.make_env()
@@ -55,12 +58,15 @@ def collect(task: Task, llm, episodes: int = 10, seed: int = 0, transcript=None,
         if on_episode is not None:
             on_episode(policy, rows)
     metadata = _metadata(task, seed, llm.source) | {"model": policy.model, "llm": dict(policy.counts)}
-    metadata |= {"prompt": task.prompt.system, "reminder": task.prompt.reminder}
+    metadata |= {"sampling": llm.settings, "prompt": task.prompt.system, "reminder": task.prompt.reminder}
+    metadata["prompt_sha256"] = hashlib.sha256(task.prompt.system.encode()).hexdigest()
     return from_rows(rows, sources, metadata)
 
 
 def collect_random(task: Task, transitions: int, seed: int = 0) -> Transitions:
     """Return exactly `transitions` steps of a uniformly random policy; the last episode may be cut off (truncated)."""
+    if transitions < 1:
+        raise UserError(f"{transitions} transitions make no data set: at least 1 is needed")
     env, rng = task.make_env(), stream(seed, "random-data")
     rows, sources, episode = [], [], 0
 
@@ -163,8 +169,10 @@ class Job:
     offline: str | float
 
 
-def run_arm(job: Job) -> list[EpisodeReturn]:
-    """Run one arm from scratch: a fresh agent, a fresh buffer and fresh environments, shared with no other run.
+def run_arm(job: Job) -> tuple[list[EpisodeReturn], object]:
+    """Run one arm from scratch and return its episodes and the agent as it ended.
+
+    The agent, the buffer and the environments are fresh, and shared with no other run.
 
     Paper: the official code fine-tunes one agent in all five "repeats" of LORO. Here: every seed pretrains its own.
     """
@@ -176,7 +184,7 @@ def run_arm(job: Job) -> list[EpisodeReturn]:
         pretrain(agent, data, job.updates, job.seed)
     offline = "keep" if job.arm == "mix" else job.offline
     played = [] if data is None else data_returns(data)
-    return played + finetune(agent, job.task, job.steps, data, job.seed, offline)
+    return played + finetune(agent, job.task, job.steps, data, job.seed, offline), agent
 
 
 def data_returns(data: Transitions) -> list[EpisodeReturn]:

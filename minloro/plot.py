@@ -1,5 +1,6 @@
 """Figures. The only module that imports matplotlib; functions take an Axes and return it."""
 
+import warnings
 from pathlib import Path
 
 import matplotlib
@@ -8,6 +9,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
+from minloro.dynamics import optimal_values
 from minloro.files import replace_file
 from minloro.report import count, interval
 
@@ -41,7 +43,7 @@ def learning_curves(ax, returns: dict, data_steps: float, llm_return: float | No
         ax.axhline(llm_return, color=COLOURS["llm"], linestyle=":", linewidth=2, label="llm: mean return of D")
         extremes.append(llm_return)
     if data_steps:
-        ax.axvspan(0, data_steps, color="0.88", zorder=0, linewidth=0, label="D is collected")
+        ax.axvspan(0, data_steps, color="#FBEFCB", zorder=0, linewidth=0, label="D is collected")
     margin = 0.05 * (max(extremes) - min(extremes)) or 1.0
     ax.set_ylim(min(extremes) - margin, max(extremes) + margin)  # returns that occurred, not the bands' edges
     ax.set_xlim(left=0)
@@ -54,7 +56,7 @@ def learning_curves(ax, returns: dict, data_steps: float, llm_return: float | No
 
 def means(ax, summary: dict):
     """Draw two means of every arm's curve with their 95% intervals, and return the Axes."""
-    arms = list(summary["arms"])
+    arms = [arm for arm in summary["arms"] if arm != "llm"]  # nothing was played for it
     for shift, name, marker, label in (
         (-0.14, "mean_return", "o", "over equal environment steps"),
         (0.14, "online_mean_return", "D", "over equal online steps"),
@@ -85,8 +87,63 @@ def save_learning_curves(path: str | Path, task, returns: dict, summary: dict) -
     title = f"{task.name}, {summary['steps']:,} environment steps"
     if summary["data"]:
         title += f"\nD: {data['source']}, {count(data['episodes'])} episodes, {count(data['transitions'])} transitions"
-    figure.suptitle(title, fontsize=10, x=0.01, ha="left")
-    replace_file(path, lambda file: figure.savefig(file, format="png", dpi=120))
+        if data["return_rescaled_to_step_limit"]:
+            title += "; its return per step is scaled to the step limit"
+    figure.suptitle(title, fontsize=10, x=0.01, ha="left", parse_math=False)
+    _save(figure, path)
+
+
+def policy_map(ax, grid, values: np.ndarray, shade: np.ndarray, title: str):
+    """Draw the greedy actions of `values`, (S, A), as arrows over the cells' shades, (S,), and return the Axes.
+
+    Where several actions are best, all are drawn; nothing is drawn where no value was ever learned.
+    """
+    states = np.arange(grid.rows * grid.columns) * grid.states_per_cell + grid.offset
+    image = ax.imshow(shade[states].reshape(grid.rows, grid.columns), cmap="Blues", alpha=0.75)
+    ax.figure.colorbar(image, ax=ax, shrink=0.6, pad=0.02)
+    for cell, state in enumerate(states):
+        row, column = divmod(cell, grid.columns)
+        mark = grid.marks.get(cell)
+        if mark:
+            ax.text(column - 0.45, row - 0.42, mark, ha="left", va="top", fontsize=7, color="0.25", weight="bold")
+        best = np.flatnonzero(values[state] >= values[state].max() - 1e-9)
+        for move in (grid.moves[action] for action in best if len(best) < values.shape[1]):
+            if isinstance(move, str):
+                ax.text(column, row, move, ha="center", va="center", fontsize=7, color="#D55E00")
+            else:
+                end = (column + 0.36 * move[1], row + 0.36 * move[0])
+                ax.annotate("", end, (column, row), arrowprops={"arrowstyle": "->", "color": "#D55E00", "lw": 1.3})
+    ax.set_xticks(range(grid.columns), range(1, grid.columns + 1), fontsize=7)
+    ax.set_yticks(range(grid.rows), range(1, grid.rows + 1), fontsize=7)
+    ax.set_title(title, fontsize=9, loc="left")
+    return ax
+
+
+def save_map(path: str | Path, task, data, learned: np.ndarray, label: str) -> None:
+    """Write the map of a grid world: where D has been, the learned greedy policy, and the optimal one.
+
+    learned: (S, A) values of the agent called `label`.
+    """
+    grid, discount = task.grid, task.make_agent().discount
+    optimal = optimal_values(task.transition_table, discount)
+    across = grid.columns < 8
+    shape = (1, 3) if across else (3, 1)
+    figure, axes = plt.subplots(*shape, figsize=(11, 4.4) if across else (9, 9), layout="constrained")
+    cells = data.observations // grid.states_per_cell
+    visits = np.repeat(np.bincount(cells, minlength=grid.rows * grid.columns), grid.states_per_cell)
+    nothing = np.zeros_like(learned)
+    about = f"\n{grid.about}" if grid.about else ""
+    policy_map(axes[0], grid, nothing, visits, "visits of D, in steps")
+    policy_map(axes[1], grid, learned, learned.max(axis=1), f"greedy policy of {label}, learned values{about}")
+    policy_map(axes[2], grid, optimal, optimal.max(axis=1), f"optimal policy, its values (discount {discount:g}){about}")
+    figure.suptitle(f"{task.name}. D: {data.behaviour}", fontsize=10, x=0.01, ha="left", parse_math=False)
+    _save(figure, path)
+
+
+def _save(figure, path: str | Path) -> None:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")  # in a model's name
+        replace_file(path, lambda file: figure.savefig(file, format="png", dpi=110))
     plt.close(figure)
 
 

@@ -9,7 +9,7 @@ class Progress:
     """The line, redrawn at every step; silent when `quiet` or where stderr goes to a file."""
 
     def __init__(self, quiet: bool):
-        self._shown = not quiet and sys.stderr.isatty()
+        self._shown = not quiet and sys.stderr is not None and sys.stderr.isatty()
         self._start = time.monotonic()
 
     def show(self, what: str, done: int, total: int, detail: str = "") -> None:

@@ -22,9 +22,7 @@ class ReplayBuffer:
         rows = {"observations": observation, "next_observations": observation, "actions": action}
         kinds = {"rewards": np.float32, "terminated": bool, "truncated": bool, "episode": np.int64}
         self._columns = {
-            name: np.zeros((capacity, *rows[name].shape), rows[name].dtype)
-            if name in rows
-            else np.zeros(capacity, kinds[name])
+            name: np.zeros((capacity, *rows[name].shape), rows[name].dtype) if name in rows else np.zeros(capacity, kinds[name])
             for name in COLUMNS
         }
         self._arrays = tuple(self._columns.values())  # in the order of COLUMNS

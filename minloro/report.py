@@ -5,9 +5,11 @@ reported again at any time. The definitions are those of the protocol in the REA
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
+from minloro.dynamics import optimal_return
 from minloro.loro import GRID
 
 FIELDS = ("first_return", "mean_return", "online_mean_return", "final_return", "paper_cumulative_reward")
@@ -15,6 +17,7 @@ COMPARED = (("loro", "rl"), ("loro", "random-data"))
 WINDOW = 10  # evaluations that the final return and the threshold are means of
 
 
+@lru_cache
 def t_quantile(df: int, probability: float = 0.975) -> float:
     """Return the quantile of Student's t distribution.
 
@@ -57,9 +60,7 @@ def difference(ours: Sequence[float], theirs: Sequence[float]) -> dict:
     return result | {"verdict": word if len(ours) >= 10 else f"indicative: {word}"}
 
 
-def seed_figures(
-    rows: Sequence, steps: int, data_mean: float, data_rounds: int, online_points: int, threshold: float
-) -> dict:
+def seed_figures(rows: Sequence, steps: int, data_mean: float, data_rounds: int, online_points: int, threshold: float) -> dict:
     """Return the figures of one arm and seed from its episode returns, in the order in which they happened.
 
     data_mean: D's mean return; data_rounds: rounds that D takes by the paper's accounting, one an episode of the LLM
@@ -69,15 +70,18 @@ def seed_figures(
     evaluations = [row for row in rows if row.phase == "eval"]
     first, online = evaluations[0], evaluations[1:]
     returns = np.array([row.episode_return for row in online])
+    # The n-th online round: an evaluation after x online steps counts as x / GRID, rounded to the nearest.
+    nth = [int((row.env_steps - first.env_steps) / GRID + 0.5) for row in online]
+    matched = [row.episode_return for row, n in zip(online, nth, strict=True) if 1 <= n <= online_points]
     rounds = steps // GRID
     with_data = [data_mean] * (rounds - len(returns)) + returns.tolist()  # every grid point up to the budget
     paper_online = rounds - data_rounds
     windows = np.convolve(returns, np.ones(WINDOW) / WINDOW, mode="valid") if len(returns) >= WINDOW else np.array([])
-    holds = np.flatnonzero(windows >= threshold)
+    holds = np.flatnonzero(windows >= threshold - 1e-9)
     return {
         "first_return": first.episode_return,
         "mean_return": float(np.mean(with_data)),
-        "online_mean_return": float(np.mean(returns[:online_points])) if online_points else None,
+        "online_mean_return": float(np.mean(matched)) if matched else None,
         "final_return": float(np.mean(returns[-WINDOW:])) if len(returns) else None,
         "paper_cumulative_reward": float(data_mean * data_rounds + returns[:paper_online].sum())
         if 0 <= paper_online <= len(returns)
@@ -92,14 +96,19 @@ def llm_figures(data_mean: float, rounds: int) -> dict:
     return flat | {"paper_cumulative_reward": data_mean * rounds}
 
 
-def arm_summary(per_seed: Sequence[dict]) -> dict:
-    """Return n_seeds and, for every figure, its interval over the seeds."""
+def arm_summary(per_seed: Sequence[dict], possible: bool = True) -> dict:
+    """Return n_seeds and, for every figure, its interval over the seeds.
+
+    steps_to_threshold is about the seeds that reached it, n_reached; `possible` says whether there were enough
+    evaluations to tell.
+    """
     summary = {"n_seeds": len(per_seed)}
     for name in (*FIELDS, "steps_to_threshold"):
         values = [figures[name] for figures in per_seed if figures[name] is not None]
         complete = name == "steps_to_threshold" or len(values) == len(per_seed)
         summary[name] = interval(values if complete else [])
     summary["steps_to_threshold"]["n_reached"] = sum(f["steps_to_threshold"] is not None for f in per_seed)
+    summary["steps_to_threshold"]["possible"] = possible
     return summary
 
 
@@ -111,7 +120,7 @@ def figures_by_arm(task, steps: int, rows: dict, data_by_seed: dict) -> dict[str
         mean, data_rounds, online_points = 0.0, 0, steps // GRID
         if data is not None:
             mean, data_rounds = float(data.returns_at(task.step_limit).mean()), data.n_finished
-            online_points = (steps - len(data)) // GRID
+            online_points = int(steps // GRID - len(data) / GRID + 0.5)
         if arm == "llm":
             figures[arm].append(llm_figures(mean, steps // GRID))
             continue
@@ -123,9 +132,14 @@ def figures_by_arm(task, steps: int, rows: dict, data_by_seed: dict) -> dict[str
     return figures
 
 
+def distinct(data_by_seed: dict) -> list:
+    """Return every D once."""
+    return list({id(data): data for data in data_by_seed.values()}.values())
+
+
 def data_summary(task, data_by_seed: dict) -> dict | None:
     """Return what D is: where it comes from, its size, its mean return and its cost (means over the seeds' D)."""
-    sets = list({id(data): data for data in data_by_seed.values()}.values())
+    sets = distinct(data_by_seed)
     if not sets:
         return None
     mean = {
@@ -135,22 +149,32 @@ def data_summary(task, data_by_seed: dict) -> dict | None:
         "cost": np.mean([data.cost for data in sets]),
     }
     whole = {name: int(value) if value == int(value) else float(value) for name, value in mean.items()}
+    notes = ["first_transition_dropped"] if any(data.metadata.get("first_transition_dropped") for data in sets) else []
     rescaled = any(data.rescaled(task.step_limit) for data in sets)
-    return {"source": sets[0].behaviour, **whole, "data_sets": len(sets), "return_rescaled_to_step_limit": rescaled}
+    return {
+        "source": sets[0].behaviour,
+        **whole,
+        "data_sets": len(sets),
+        "return_rescaled_to_step_limit": rescaled,
+        "notes": notes,
+    }
 
 
 def llm_summary(data_by_seed: dict) -> dict:
     """Return who was asked and what it took, summed over the seeds' D; null where D came without these counts."""
-    sets = list({id(data): data for data in data_by_seed.values()}.values())
-    counts = [data.metadata.get("llm") or {} for data in sets]
+    sets = distinct(data_by_seed)
+    counts = [data.metadata.get("llm") for data in sets]
     names = ("calls", "parse_failures", "fallbacks", "tokens")
-    totals = {name: sum(c[name] for c in counts) if all(name in c for c in counts) else None for name in names}
+    known = all(isinstance(c, dict) and all(isinstance(c.get(name), int) for name in names) for c in counts)
+    totals = {name: sum(c[name] for c in counts) if counts and known else None for name in names}
     return {"model": sets[0].behaviour if sets else None, **totals}
 
 
 def summarize(task, steps: int, rows: dict, data_by_seed: dict) -> dict:
     """Return the contents of summary.json."""
     figures = figures_by_arm(task, steps, rows, data_by_seed)
+    in_data = max((len(data) for data in data_by_seed.values()), default=0)
+    enough = (steps - in_data) // GRID >= WINDOW
     differences = {}
     for ours, theirs in COMPARED:
         if ours in figures and theirs in figures:
@@ -163,14 +187,14 @@ def summarize(task, steps: int, rows: dict, data_by_seed: dict) -> dict:
         "task": task.name,
         "steps": steps,
         "data": data_summary(task, data_by_seed),
-        "arms": {arm: arm_summary(per_seed) for arm, per_seed in figures.items()},
+        "arms": {arm: arm_summary(f, arm != "llm" and enough) for arm, f in figures.items()},
         "difference": differences,
         "llm": llm_summary(data_by_seed),
     }
 
 
 def table(task, summary: dict) -> str:
-    """Return the summary as text of at most 100 columns."""
+    """Return the summary as text of about 100 columns."""
     steps, arms, data = summary["steps"], summary["arms"], summary["data"]
     lines = [f"{task.name} ({task.environment}): {steps:,} environment steps for every learning arm, D's included"]
     if data is not None:
@@ -189,10 +213,15 @@ def table(task, summary: dict) -> str:
         },
     )
     for block in blocks:
-        lines += ["", f"{'arm':<12}{'seeds':>5}" + "".join(f"{title:>26}" for title in block.values())]
+        cells = [["arm", "seeds", *block.values()]]
         for arm, figures in arms.items():
-            cells = [_cell(figures[name], figures["n_seeds"]) for name in block]
-            lines.append(f"{arm:<12}{figures['n_seeds']:>5}" + "".join(f"{cell:>26}" for cell in cells))
+            shown = [_cell(figures[name], figures["n_seeds"]) for name in block]
+            cells.append([arm, str(figures["n_seeds"]), *shown])
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        lines.append("")
+        for arm, *others in cells:
+            padded = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
+            lines.append("  ".join([arm.ljust(widths[0]), *padded]))
     if summary["difference"]:
         lines += ["", *_difference_lines(summary)]
     return "\n".join([*lines, *_notes(task, summary)])
@@ -207,6 +236,8 @@ def _data_lines(summary: dict) -> list[str]:
         f"   {count(data['episodes'])} episodes{each}, {count(data['transitions'])} transitions, "
         f"mean return {number(data['mean_return'])}{scaled}, cost (summed reward) {number(data['cost'])}",
     ]
+    if any("first_transition_dropped" in note for note in data["notes"]):
+        lines.append("   The first transition of every episode is missing in this data set: returns are that much short.")
     if llm["calls"] is not None:
         lines.append(
             f"   {llm['calls']:,} calls, {llm['parse_failures']} replies without an action, "
@@ -216,12 +247,13 @@ def _data_lines(summary: dict) -> list[str]:
 
 
 def number(value: float) -> str:
-    """Format a figure: one decimal below 1000, none above.
+    """Format a figure: three decimals below 10, one below 1000, none above; never a negative zero.
 
-    >>> number(186.04), number(-41858.3)
-    ('186.0', '-41,858')
+    >>> number(0.7442), number(186.04), number(-41858.3), number(-0.0001)
+    ('0.744', '186.0', '-41,858', '0.000')
     """
-    return f"{value:,.1f}" if abs(value) < 1000 else f"{value:,.0f}"
+    digits = 3 if abs(value) < 10 else 1 if abs(value) < 1000 else 0
+    return f"{round(value, digits) + 0.0:,.{digits}f}"
 
 
 def count(value: float) -> str:
@@ -231,7 +263,7 @@ def count(value: float) -> str:
 
 def _cell(figure: dict, n_seeds: int) -> str:
     if figure["mean"] is None:
-        return "never" if "n_reached" in figure and n_seeds else "-"
+        return "never" if figure.get("possible") else "-"
     text = number(figure["mean"])
     if figure["low"] is not None:
         text += f" [{number(figure['low'])}, {number(figure['high'])}]"
@@ -250,6 +282,10 @@ def _difference_lines(summary: dict) -> list[str]:
 
 def _notes(task, summary: dict) -> list[str]:
     notes = ["", "[low, high]: 95% intervals over seeds; differences are paired by seed."]
+    if task.transition_table is not None:
+        start = task.make_env().unwrapped.initial_state_distrib
+        best = optimal_return(task.transition_table, start, task.step_limit)
+        notes.append(f"Optimal return of an episode, from the environment's transition table: {number(best)}.")
     if task.paper:
         notes.append(
             f"Paper, sum over {task.paper['rounds']} rounds: RL alone {task.paper['rl']:,}, LORO (Qwen2.5-7B) "

@@ -1,7 +1,8 @@
 """A run's folder: what it was asked to do, what it has finished, and its results.
 
-config.json, rollouts.npz (rollouts-SEED.npz where every seed has its own D), llm.jsonl, returns.csv, summary.json,
-learning_curves.png. While a run goes on, each finished arm and seed is one file in parts/; they become returns.csv.
+config.json, rollouts.npz (rollouts-SEED.npz where every seed has its own D), llm.jsonl, agents/ (what each arm and seed had
+learned at the end), returns.csv, summary.json, learning_curves.png, and map.png for grid worlds. While a run goes on, each
+finished arm and seed is one file in parts/; they become returns.csv.
 """
 
 import csv
@@ -22,8 +23,8 @@ COLUMNS = ("arm", "seed", "phase", "env_steps", "episode_return", "episode_lengt
 class RunFolder:
     """Paths and files of one run; `config` is the dictionary that config.json holds."""
 
-    def __init__(self, path: Path, config: dict):
-        self.path, self.config = path, config
+    def __init__(self, path: Path, config: dict, created: bool = False):
+        self.path, self.config, self._created = path, config, created
         self.parts = path / "parts"
         self.transcript = path / "llm.jsonl"
 
@@ -33,6 +34,7 @@ class RunFolder:
         if path is None:
             path = _free_name(Path("runs") / f"{config['task']}-{datetime.now():%Y%m%d-%H%M%S}")
         path = Path(path)
+        created = not path.exists()
         try:
             path.mkdir(parents=True, exist_ok=True)
             if any(path.iterdir()):
@@ -40,7 +42,7 @@ class RunFolder:
             write_json(path / "config.json", config)
         except OSError as error:
             raise UserError(f"cannot write to {path} ({error.strerror}): give another --out") from None
-        return cls(path, config)
+        return cls(path, config, created)
 
     @classmethod
     def open(cls, path: str | Path) -> "RunFolder":
@@ -52,19 +54,32 @@ class RunFolder:
             raise UserError(f"{path} is not the folder of a run: it has no readable config.json") from None
         except ValueError:
             raise UserError(f"{path / 'config.json'} is damaged: the run cannot be resumed from it") from None
+        if not isinstance(config, dict):
+            raise UserError(f"{path / 'config.json'} is damaged: the run cannot be resumed from it")
         if not os.access(path, os.W_OK):
             raise UserError(f"cannot write to {path}: copy the folder and resume the copy")
         return cls(path, config)
 
     def discard_if_unused(self) -> None:
-        """Remove a folder in which nothing was collected or learned, so that its name is free again."""
+        """Remove a folder that this run has made and in which nothing was collected, so that its name is free again."""
         unused = {entry.name for entry in self.path.iterdir()} <= {"config.json", "llm.jsonl"}
-        if unused and not (self.transcript.exists() and self.transcript.stat().st_size):
-            shutil.rmtree(self.path)
+        if self._created and unused and not (self.transcript.exists() and self.transcript.stat().st_size):
+            for name in ("config.json", "llm.jsonl"):
+                (self.path / name).unlink(missing_ok=True)
+            self.path.rmdir()
 
     def data_path(self, seed: int) -> Path:
         """Return where D is: one file, or one a seed with fresh data."""
         return self.path / (f"rollouts-{seed}.npz" if self.config["fresh_data"] else "rollouts.npz")
+
+    def save_agent(self, arm: str, seed: int, agent) -> None:
+        """Keep what the agent of an arm and seed had learned at the end."""
+        self.agent_path(arm, seed).parent.mkdir(exist_ok=True)
+        agent.save(self.agent_path(arm, seed))
+
+    def agent_path(self, arm: str, seed: int) -> Path:
+        """Return where that agent is."""
+        return self.path / "agents" / f"{arm}-{seed}.npz"
 
     def save_part(self, arm: str, seed: int, returns: list[EpisodeReturn]) -> None:
         """Keep the returns of a finished arm and seed."""

@@ -19,6 +19,26 @@ from minloro.llm import gridworlds, prompts, standin
 
 
 @dataclass(frozen=True)
+class GridMap:
+    """How the states of a grid world lie on a map: state = cell * states_per_cell + offset, cells counted row by row.
+
+    moves: what each action does to (row, column), or the letter that stands for it. marks: letters on cells. about: which
+    states are shown, where a cell has several.
+    """
+
+    rows: int
+    columns: int
+    moves: tuple[tuple[int, int] | str, ...]
+    marks: Mapping[int, str]
+    states_per_cell: int = 1
+    offset: int = 0
+    about: str = ""
+
+
+LEFT, DOWN, RIGHT, UP = (0, -1), (1, 0), (0, 1), (-1, 0)
+
+
+@dataclass(frozen=True)
 class Task:
     """Everything that is particular to one environment. Callables are module-level, so that a Task can be pickled.
 
@@ -26,8 +46,8 @@ class Task:
     in environment steps, those of D included. threshold: the evaluation return that counts as solved. updates: of
     pretraining. offline: what becomes of D afterwards: "keep" (in the buffer), "drop", or its share of every minibatch.
     stand_in_rule: prompt text to action number. set_state(env, observation): puts the bare environment into the state of
-    an observation, for checking data. env_factory: makes your own environment where no Gymnasium id does. grid: rows and
-    columns of a grid world whose states are its cells. paper: the published sums.
+    an observation, for checking data. env_factory: makes your own environment where no Gymnasium id does. grid: the map of a
+    grid world. paper: the published sums.
     """
 
     name: str
@@ -42,7 +62,7 @@ class Task:
     stand_in_rule: Callable[[str], int] | None = None
     set_state: Callable[[gym.Env, np.ndarray], None] | None = None
     env_factory: Callable[[], gym.Env] | None = None
-    grid: tuple[int, int] | None = None
+    grid: GridMap | None = None
     paper: Mapping[str, float] = field(default_factory=dict)
 
     def make_env(self) -> gym.Env:
@@ -124,28 +144,34 @@ def _acrobot() -> Task:
 
 
 def _frozenlake() -> Task:
+    marks = {0: "S", 5: "H", 7: "H", 11: "H", 12: "H", 15: "G"}
     return Task(
         "frozenlake", "FrozenLake-v1", step_limit=100,
         agent=partial(TabularQ, 16, 4, step_size=0.02, discount=0.99, epsilon=0.1, initial_value=0.5),
         steps=30_000, threshold=0.7, prompt=gridworlds.frozenlake_prompt(100), stand_in_rule=standin.frozenlake_rule,
-        grid=(4, 4), paper={"rounds": 150, "rl": 75, "loro": 94, "llm": 0},
+        grid=GridMap(4, 4, (LEFT, DOWN, RIGHT, UP), marks), paper={"rounds": 150, "rl": 75, "loro": 94, "llm": 0},
     )  # fmt: skip
 
 
 def _cliffwalking() -> Task:
     settings = {"step_size": 0.45, "discount": 0.99, "epsilon": 0.02, "initial_value": -5.0, "batch_size": 4}
+    marks = {36: "S", 47: "G"} | dict.fromkeys(range(37, 47), "C")
     return Task(
         "cliffwalking", "CliffWalking-v1", step_limit=200, agent=partial(TabularQ, 48, 4, **settings), offline="drop",
         steps=40_000, threshold=-14, prompt=gridworlds.cliffwalking_prompt(200), stand_in_rule=standin.cliffwalking_rule,
-        grid=(4, 12), paper={"rounds": 200, "rl": -41858, "loro": -10436, "llm": -147639},
+        grid=GridMap(4, 12, (UP, RIGHT, DOWN, LEFT), marks),
+        paper={"rounds": 200, "rl": -41858, "loro": -10436, "llm": -147639},
     )  # fmt: skip
 
 
 def _taxi() -> Task:
+    marks, about = {0: "R", 4: "G", 20: "Y", 23: "B"}, "passenger at Yellow, destination Green"
+    moves = (DOWN, UP, RIGHT, LEFT, "pick", "drop")
     return Task(
         "taxi", "Taxi-v4", step_limit=200,
         agent=partial(TabularQ, 500, 6, step_size=0.1, discount=0.99, epsilon=0.02, initial_value=0.0),
         steps=60_000, threshold=7, prompt=gridworlds.taxi_prompt(200), stand_in_rule=standin.taxi_rule,
+        grid=GridMap(5, 5, moves, marks, states_per_cell=20, offset=2 * 4 + 1, about=about),
     )  # fmt: skip
 
 

@@ -9,7 +9,6 @@ It is read with allow_pickle=False and checked before anything is learned from i
 """
 
 import json
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -52,7 +51,13 @@ class Transitions:
         return replace(self, **columns, source=None if self.source is None else self.source[index])
 
     def first_episodes(self, n: int) -> "Transitions":
-        return self.rows(np.isin(self.episode, self.episode_ids[:n]))
+        """Return the first n episodes; what the metadata say of the whole is left out of a part."""
+        if n >= len(self.episode_ids):
+            return self
+        whole = ("llm", "last_episode_unfinished")
+        metadata = {name: value for name, value in self.metadata.items() if name not in whole}
+        part = self.rows(np.isin(self.episode, self.episode_ids[:n]))
+        return replace(part, metadata=metadata | {"first_episodes_only": n}).read_only()
 
     @property
     def episode_ids(self) -> np.ndarray:
@@ -149,19 +154,21 @@ def load_transitions(path: str | Path, task) -> Transitions:
 
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:
-    if not path.is_file():
+    try:
+        there = path.is_file()
+    except OSError:  # a name that no file system takes
+        there = False
+    if not there:
         raise UserError(f"{path}: there is no such file; give the .npz of an earlier run or of published rollouts")
     try:
         with np.load(path, allow_pickle=False) as file:
             if not isinstance(file, np.lib.npyio.NpzFile):
                 raise ValueError("a single array")
             arrays = {name: file[name] for name in (*COLUMNS, "metadata", "source") if name in file.files}
-    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zipfile.LargeZipFile) as error:
+    except Exception as error:  # whatever a damaged archive makes zipfile, zlib and NumPy raise
         if "allow_pickle" in str(error):
             raise UserError(f"{path} holds pickled Python objects, which are never loaded; save plain arrays") from None
         raise UserError(f"{path} is not a readable .npz file (damaged, cut short, or something else)") from None
-    except Exception as error:  # zlib.error and whatever else a damaged archive makes NumPy raise
-        raise UserError(f"{path} is not a readable .npz file ({type(error).__name__})") from None
     missing = [name for name in (*COLUMNS, "metadata") if name not in arrays]
     if missing:
         raise UserError(f"{path} is not a data set of minloro: it has no {', '.join(missing)}")
@@ -184,18 +191,21 @@ def _problems(data: Transitions, observation_space, action_space):
             continue
         if array.dtype.kind not in "biuf":
             yield f"{name} has the type {array.dtype}, expected numbers"
-        if not np.isfinite(array).all():
-            yield f"{name} holds NaN or infinite values"
+        with np.errstate(over="ignore"):
+            if not np.isfinite(array.astype(np.float32)).all():  # what learning computes with
+                yield f"{name} holds NaN, infinite values or values beyond 32-bit numbers"
     for name in ("terminated", "truncated"):
         if not np.isin(getattr(data, name), (0, 1)).all():
             yield f"{name} must be true or false on every row"
+    if data.episode.dtype.kind not in "iu":
+        yield f"episode has the type {data.episode.dtype}, expected whole numbers"
     yield from _out_of_range("actions", data.actions, action_space)
     yield from _out_of_range("observations", data.observations, observation_space)
     yield from _out_of_range("next_observations", data.next_observations, observation_space)
     if len(np.unique(data.episode)) != len(data.episode_ids):
         yield "the rows of an episode do not stand together"
     inside = data.episode[1:] == data.episode[:-1]
-    if (inside & (data.terminated | data.truncated).astype(bool)[:-1]).any():
+    if (inside & (data.terminated.astype(bool) | data.truncated.astype(bool))[:-1]).any():
         yield "an episode goes on after a row that is terminated or truncated"
     limit = data.metadata.get("collection_step_limit")
     if limit is not None and not (isinstance(limit, int) and limit > 0):

@@ -110,6 +110,12 @@ def test_blas_has_one_thread_before_numpy_is_loaded():
         (["cartpole", "--data", "x.npz", "--fresh-data"], "--data and --fresh-data exclude"),
         (["cartpole", "--data", "missing.npz"], "missing.npz"),
         (["cartpole", "--api-key", "sk-secret"], "unrecognized"),
+        (["cartpole", "--llm-url", "http://localhost:1/v1", "--llm-model", ""], "empty"),
+        (["cartpole", "--llm-url", "http://ü.x/v1", "--llm-model", "tiny"], "--llm-url"),
+        (["cartpole", "--out", ""], "empty"),
+        (["cartpole", "--data", "x" * 5000], "no such file"),
+        (["cartpole", "--steps", "2147483647"], "100 million"),
+        (["cartpole", "--seeds", "1000000000"], "at most 10,000"),
         (["--resume", "nowhere"], "nowhere"),
     ],
 )
@@ -128,9 +134,7 @@ def test_data_that_cannot_be_used(capsys, tmp_path, cartpole):
     pickled.write_bytes(pickle.dumps([1, 2]))
     for path, message in ((cut, "not a readable .npz"), (pickled, "pickled")):
         assert message in refused(capsys, *SHORT, "--data", path, "--out", out)
-    assert "give more --steps" in refused(
-        capsys, "cartpole", "--steps", 200, "--data", tmp_path / "good.npz", "--out", out
-    )
+    assert "give more --steps" in refused(capsys, "cartpole", "--steps", 200, "--data", tmp_path / "good.npz", "--out", out)
     assert not out.exists()
 
 
@@ -142,7 +146,7 @@ def test_data_that_looks_wrong_gets_a_warning(capsys, tmp_path, cartpole, small_
     assert main([*SHORT, "--data", str(tmp_path / "d.npz"), "--episodes", "9", "--out", str(tmp_path / "out")]) == 0
     err = capsys.readouterr().err.splitlines()
     assert len(err) == 2 and all(line.startswith("minloro: warning: ") for line in err)
-    assert "holds 3 episodes, not 9" in err[0] and "% of the rows" in err[1]
+    assert "holds 3 episodes, not 9" in err[0] and " of 104 rows of " in err[1]
 
 
 def test_output_folders_that_cannot_be_used(capsys, tmp_path):
@@ -182,13 +186,15 @@ def test_same_seed_same_bits_whatever_the_number_of_processes(tmp_path):
         folders.append(tmp_path / jobs)
         assert main([*argv, "--jobs", jobs, "--out", str(folders[-1])]) == 0
     one, three = (contents(folder) for folder in folders)
-    assert one.keys() == three.keys() == {Path(name) for name in (
-        "config.json", "rollouts.npz", "llm.jsonl", "returns.csv", "summary.json", "learning_curves.png"
-    )}  # fmt: skip
-    different = {str(name) for name in one if one[name] != three[name]}
-    assert different <= {"rollouts.npz"}  # a zip file stores the time
-    with np.load(folders[0] / "rollouts.npz") as a, np.load(folders[1] / "rollouts.npz") as b:
-        assert all((a[name] == b[name]).all() for name in a.files)
+    names = ["config.json", "rollouts.npz", "llm.jsonl", "returns.csv", "summary.json", "learning_curves.png"]
+    names += [f"agents/{arm}-{seed}.npz" for arm in ("rl", "loro", "random-data", "mix") for seed in (0, 1)]
+    assert one.keys() == three.keys() == {Path(name) for name in names}
+    for name in one:
+        if name.suffix != ".npz":  # a zip file stores the time
+            assert one[name] == three[name], name
+            continue
+        with np.load(folders[0] / name) as a, np.load(folders[1] / name) as b:
+            assert all((a[column] == b[column]).all() for column in a.files), name
 
 
 def test_a_seed_of_a_longer_run_is_the_run_of_that_seed(tmp_path):
@@ -300,3 +306,67 @@ def test_no_key_reaches_a_file_or_the_terminal(tmp_path, capsys, monkeypatch):
     out, err = capsys.readouterr()
     assert key not in out + err
     assert all(key.encode() not in content for content in contents(tmp_path).values())
+
+
+def test_a_resumed_run_is_never_removed(tmp_path, capsys):
+    """Stopped before the model's first reply: the folder that the message names must still be there."""
+    out = tmp_path / "run"
+    with serve(lambda *_: (500, {})) as (url, _):
+        refused(capsys, *SHORT, "--llm-url", url, "--llm-model", "tiny", "--out", out, status=1)
+    assert "add --llm-url" in refused(capsys, "--resume", out)
+    assert (out / "config.json").exists()
+    own = tmp_path / "mine"
+    own.mkdir()
+    refused(capsys, *SHORT, "--llm-url", "http://127.0.0.1:9/v1", "--llm-model", "tiny", "--out", own)
+    assert own.is_dir()
+
+
+def test_a_given_data_set_is_read_again_where_it_was_lost(tmp_path, capsys, small_data):
+    save_transitions(tmp_path / "d.npz", small_data)
+    out = tmp_path / "run"
+    assert main([*SHORT, "--data", str(tmp_path / "d.npz"), "--out", str(out)]) == 0
+    summary = (out / "summary.json").read_bytes()
+    (out / "rollouts.npz").unlink()
+    assert main(["--resume", str(out)]) == 0
+    assert (out / "summary.json").read_bytes() == summary
+    (out / "rollouts.npz").unlink()
+    (tmp_path / "d.npz").unlink()
+    assert "no such file" in refused(capsys, "--resume", out)
+
+
+def test_a_resumed_run_does_not_run_again_what_is_finished(tmp_path, monkeypatch):
+    from minloro import experiment
+
+    out = tmp_path / "run"
+    assert main([*SHORT, "--out", str(out)]) == 0
+    monkeypatch.setattr(experiment, "run_arm", lambda job: pytest.fail(f"{job.arm} was run again"))
+    assert main(["--resume", str(out)]) == 0
+
+
+def test_the_first_episodes_of_given_data(tmp_path, small_data):
+    save_transitions(tmp_path / "d.npz", small_data)
+    out = tmp_path / "run"
+    argv = ["cartpole", "--arms", "loro", "--seeds", "1", "--steps", "600", "--quiet", "--data", str(tmp_path / "d.npz")]
+    assert main([*argv, "--episodes", "2", "--out", str(out)]) == 0
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["data"]["episodes"] == 2
+    assert summary["data"]["transitions"] == small_data.episode_lengths[:2].sum()
+    assert summary["llm"]["calls"] is None  # the file's count is of all its episodes
+
+
+@pytest.mark.parametrize("name", [r"a$\frac$b", "línea\nuno", "模型", "x" * 300, "\ud800"])
+def test_any_model_name_can_be_shown(tmp_path, capsys, name):
+    with serve(lambda *_: (200, completion("Action: 1", model=name))) as (url, _):
+        assert main([*SHORT, "--llm-url", url, "--llm-model", "tiny", "--out", str(tmp_path / "run")]) == 0
+    out, err = capsys.readouterr()
+    assert not err and all(line.startswith(("D: ", "Written")) or len(line) < 120 for line in out.splitlines())
+
+
+def test_the_figure_is_there_when_nobody_reads_the_table(tmp_path):
+    out = tmp_path / "run"
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "minloro", *SHORT, "--out", str(out)]
+        assert subprocess.run(command, stdout=full, stderr=subprocess.PIPE).returncode == 1
+    assert (out / "learning_curves.png").exists()
+    result = subprocess.run([*command[:-1], str(tmp_path / "two")], stdout=subprocess.DEVNULL, preexec_fn=lambda: os.close(2))
+    assert result.returncode == 0

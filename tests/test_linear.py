@@ -45,9 +45,7 @@ def test_an_update_worked_by_hand():
     np.testing.assert_allclose(agent.target_weights, [[0.0, 0.275], [4.5, 7.25]], atol=1e-8)
 
 
-@pytest.mark.parametrize(
-    ("terminated", "truncated", "td_error"), [(False, False, 3.5), (False, True, 3.5), (True, False, 1.0)]
-)
+@pytest.mark.parametrize(("terminated", "truncated", "td_error"), [(False, False, 3.5), (False, True, 3.5), (True, False, 1.0)])
 def test_only_termination_ends_bootstrapping(terminated, truncated, td_error):
     agent = LinearQ(Identity(2), 2, step_size=0.1, discount=0.5, dtype=np.float64)
     agent.weights[:] = [[0.0, 1.0], [3.0, 2.0]]

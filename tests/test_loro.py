@@ -67,7 +67,7 @@ def test_collected_rows_belong_to_one_step(cartpole, small_data):
 
 def test_collecting_stores_truncation_as_truncation(cartpole):
     class AlwaysOne:
-        name = source = "one"
+        name, source, settings = "one", "one", {}
         request = staticmethod(lambda messages: {})
 
         def complete(self, messages, sample):
@@ -75,9 +75,7 @@ def test_collecting_stores_truncation_as_truncation(cartpole):
 
             return Reply("Action: 1", "one")
 
-    task = counting_task(
-        prompt=minloro.Prompt("rules", ("go on", "stop"), lambda observation, rows: f"{observation[0]}")
-    )
+    task = counting_task(prompt=minloro.Prompt("rules", ("go on", "stop"), lambda observation, rows: f"{observation[0]}"))
     data = minloro.collect(task, AlwaysOne(), episodes=2)
     assert data.episode_lengths.tolist() == [6, 6] and not data.terminated.any()
     assert np.flatnonzero(data.truncated).tolist() == [5, 11]
@@ -236,11 +234,9 @@ def test_the_arms_and_seeds_share_nothing(cartpole, small_data, monkeypatch):
     remember(loro, "ReplayBuffer", buffers)
     initial = []
     real = loro.finetune
-    monkeypatch.setattr(
-        loro, "finetune", lambda agent, *a: initial.append((agent, agent.weights.tobytes())) or real(agent, *a)
-    )
+    monkeypatch.setattr(loro, "finetune", lambda agent, *a: initial.append((agent, agent.weights.tobytes())) or real(agent, *a))
     jobs = [(arm, seed) for arm in ("rl", "mix", "loro", "random-data") for seed in (0, 1)]
-    together = {key: run_arm(job(cartpole, *key, small_data)) for key in jobs}
+    together = {key: run_arm(job(cartpole, *key, small_data))[0] for key in jobs}
 
     assert len({id(a) for a in agents}) == len(jobs) == len(agents)  # all still alive, so ids are unique
     assert len({id(e.unwrapped) for e in environments}) == len(environments)
@@ -256,26 +252,70 @@ def test_the_arms_and_seeds_share_nothing(cartpole, small_data, monkeypatch):
 
     gc.collect()
     for key in reversed(jobs):
-        assert run_arm(job(cartpole, *key, small_data)) == together[key]
+        assert run_arm(job(cartpole, *key, small_data))[0] == together[key]
     assert together["rl", 0] != together["rl", 1]
 
 
-def test_arms_share_the_environments_luck(cartpole, small_data, monkeypatch):
-    starts = {}
-    for arm in ("rl", "loro"):
-        found = starts[arm] = []
-        env_class = type(cartpole.make_env().unwrapped)
-        original = env_class.reset
+def resets(monkeypatch, task, run):
+    """Every seed that `run` passes to the environment's reset, in order."""
+    found = []
+    env_class = type(task.make_env().unwrapped)
+    original = env_class.reset
+    with monkeypatch.context() as patch:
+        patch.setattr(env_class, "reset", lambda self, **k: found.append(k["seed"]) or original(self, **k))
+        run()
+    return found
 
-        def reset(self, *, seed=None, options=None, found=found, original=original):
-            found.append(seed)
-            return original(self, seed=seed, options=options)
 
-        monkeypatch.setattr(env_class, "reset", reset)
-        run_arm(job(cartpole, arm, 0, small_data))
-        monkeypatch.setattr(env_class, "reset", original)
-    assert None not in starts["rl"]
-    assert starts["rl"][:2] == starts["loro"][:2]  # the first evaluation and the first training episode
+def test_arms_share_the_environments_luck_and_seeds_do_not(cartpole, small_data, monkeypatch):
+    def all_resets(arm, seed):
+        return resets(monkeypatch, cartpole, lambda: run_arm(job(cartpole, arm, seed, small_data)))
+
+    rl, loro_, mix, other = (all_resets(*run) for run in (("rl", 0), ("loro", 0), ("mix", 0), ("rl", 1)))
+    assert None not in rl
+    assert rl[:2] == loro_[:2] == mix[:2]  # the first evaluation and the first training episode
+    assert set(mix) <= set(rl) | set(loro_) | set(mix)
+    assert len(set(rl)) == len(rl), "training and evaluation, and any two episodes, start differently"
+    assert not set(rl) & set(other) and not set(all_resets("loro", 1)) & set(loro_)
+    assert not set(all_resets("random-data", 1)) & set(all_resets("random-data", 0))
+
+
+def test_seeds_differ_in_pretraining_and_in_random_data(cartpole, small_data, monkeypatch):
+    batches, data = {}, {}
+    real = loro.finetune
+    for arm, seed in (("loro", 0), ("loro", 1), ("random-data", 0), ("random-data", 1)):
+        monkeypatch.setattr(
+            loro,
+            "finetune",
+            lambda agent, task, steps, d, *a, key=(arm, seed): data.setdefault(key, d) and real(agent, task, steps, d, *a),
+        )
+        found = batches[arm, seed] = []
+        original = loro.ReplayBuffer.sample
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                loro.ReplayBuffer,
+                "sample",
+                lambda self, *a: found.append(original(self, *a)) or found[-1],  # noqa: B023
+            )
+            run_arm(Job(cartpole, arm, seed, 400, small_data, updates=5, offline="keep"))
+    first = {key: found[0].observations.tobytes() for key, found in batches.items()}
+    assert len(set(first.values())) == 4
+    assert data["loro", 0] is data["loro", 1] is small_data
+    assert data["random-data", 0].observations.tobytes() != data["random-data", 1].observations.tobytes()
+
+
+def test_an_end_at_the_time_limit_is_an_end(cartpole):
+    """When an episode terminates on the very step at which it would be cut off, it is terminated and not truncated."""
+    rows, sources = [], []
+    env = Counting()
+    rollout.play_episode(env, lambda o, r, step: (int(step == 3), "x"), 0, 0, rows, sources, most_rows=4)
+    assert [row[4:6] for row in rows] == [(False, False)] * 3 + [(True, False)]
+
+
+def test_the_unfinished_last_episode_of_random_data_is_not_reported(cartpole):
+    data = minloro.collect_random(cartpole, 57, seed=3)
+    assert data.metadata["last_episode_unfinished"]
+    assert len(loro.data_returns(data)) == len(data.episode_ids) - 1
 
 
 def test_the_example_of_the_design(cartpole):

@@ -12,9 +12,9 @@ ROOT = PACKAGE.parent
 # A module may import only from modules above it.
 ORDER = """
     errors randomness files
-    transitions replay
-    agents.features agents.linear
-    llm.prompts llm.client llm.standin llm.transcript llm.policy
+    transitions replay dynamics
+    agents.checkpoint agents.features agents.tabular agents.linear
+    llm.prompts llm.gridworlds llm.client llm.standin llm.transcript llm.policy
     tasks rollout loro sweep report plot
     runfolder progress experiment cli __main__
 """.split()

@@ -60,9 +60,7 @@ def test_no_worker_outlives_its_parent(tmp_path, how):
         "    with sweep.process_pool(2) as pool:\n"
         "        list(sweep.run(sleep, range(4), pool))\n"
     )
-    parent = subprocess.Popen(
-        [sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    )
+    parent = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     workers = [int(parent.stdout.readline()) for _ in range(2)]
     assert all(running(pid) for pid in workers)
     parent.send_signal(how)

@@ -64,9 +64,7 @@ BAD_COLUMNS = {
     "goes on after a row": lambda d: {"terminated": np.ones(len(d), bool)},
     "terminated must be true or false": lambda d: {"terminated": np.full(len(d), 2)},
     "do not stand together": lambda d: {"episode": changed(d.episode, 0, 2)},
-    "collection_step_limit": lambda d: {
-        "metadata": np.array('{"environment": "CartPole-v1", "collection_step_limit": 0}')
-    },
+    "collection_step_limit": lambda d: {"metadata": np.array('{"environment": "CartPole-v1", "collection_step_limit": 0}')},
 }
 
 
@@ -160,9 +158,7 @@ def test_every_published_row_replays_and_misaligned_ones_do_not(published, cartp
     assert len(data) == 998 and not unreproduced(cartpole, data).any()
     # As the official code stores them: s' stands beside the action that was taken before it.
     shifted = data.rows(slice(1, None))
-    misaligned = Transitions(
-        data.next_observations[:-1], data.actions[:-1], *(getattr(shifted, name) for name in COLUMNS[2:])
-    )
+    misaligned = Transitions(data.next_observations[:-1], data.actions[:-1], *(getattr(shifted, name) for name in COLUMNS[2:]))
     assert unreproduced(cartpole, misaligned).mean() > 0.4
     # A time limit that is stored as a termination.
     cut = Transitions(*(getattr(data, name)[:5].copy() for name in COLUMNS))

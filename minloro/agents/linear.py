@@ -29,7 +29,7 @@ def double_q_target(rewards, terminated, next_q, next_q_target, discount: float)
     """
     greedy = next_q.argmax(axis=1)  # [B]
     bootstrap = next_q_target[np.arange(len(greedy)), greedy]  # [B]
-    return rewards + discount * ~terminated * bootstrap
+    return rewards + np.where(terminated, 0, discount * bootstrap)
 
 
 class LinearQ(Checkpoint):

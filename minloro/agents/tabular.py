@@ -63,7 +63,7 @@ class TabularQ(Checkpoint):
         Source: Sutton and Barto (2018), eq. 6.8.
         """
         bootstrap = self.table[batch.next_observations].max(axis=1)  # [B]
-        target = batch.rewards + self.discount * ~batch.terminated * bootstrap
+        target = batch.rewards + np.where(batch.terminated, 0, self.discount * bootstrap)
         taken = batch.observations, batch.actions
         td_error = target - self.table[taken]
         np.add.at(self.table, taken, self.step_size * td_error)

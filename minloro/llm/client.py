@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 import requests
-from urllib3.exceptions import NewConnectionError
+from urllib3.exceptions import HTTPError, NewConnectionError
 
 from minloro.errors import RunError, UserError
 
@@ -44,11 +44,18 @@ class ChatClient:
         self.url, self.name, self.max_tokens = url and url.rstrip("/"), model, max_tokens
         self._session = requests.Session()
         key = os.environ.get("OPENAI_API_KEY", "").strip()
+        if not (key.isascii() and key.isprintable()) or " " in key:
+            raise UserError("OPENAI_API_KEY holds blanks, line breaks or characters that no key has: set it again")
         self._session.auth = _auth(key)
+
+    @property
+    def settings(self) -> dict:
+        """How replies are sampled; part of every request, and of D's metadata."""
+        return {"max_tokens": self.max_tokens}
 
     def request(self, messages: list[dict]) -> dict:
         """Return the JSON body of the call."""
-        return {"model": self.name, "messages": messages, "max_tokens": self.max_tokens}
+        return {"model": self.name, "messages": messages, **self.settings}
 
     def complete(self, messages: list[dict], sample: tuple[int, ...]) -> Reply:
         """Ask once and return the Reply; `sample` only tells answers to the same question apart, in the transcript.
@@ -76,7 +83,7 @@ class ChatClient:
             if isinstance(reason, NewConnectionError):  # refused, or no such host
                 raise UserError(f"nothing answers at {self.url}: start the server or correct --llm-url") from None
             raise RunError(f"{self.url} broke the connection ({type(error).__name__})") from None
-        except (requests.RequestException, UnicodeError) as error:
+        except (requests.RequestException, HTTPError, UnicodeError) as error:
             raise UserError(f"{self.url} cannot be asked ({type(error).__name__}): correct --llm-url") from None
         _raise_for_status(response, self.url, self.name)
         return response
@@ -85,8 +92,9 @@ class ChatClient:
 def _check_url(url: str) -> None:
     try:
         parts = urlsplit(url)
-        complete = parts.scheme in ("http", "https") and parts.hostname
-    except ValueError:  # unbalanced brackets of an IPv6 address
+        complete = parts.scheme in ("http", "https") and parts.hostname and url.isascii() and url.isprintable()
+        complete = complete and (parts.port is None or parts.port > 0)
+    except ValueError:  # unbalanced brackets of an IPv6 address, or a port that is no number
         complete = False
     if not complete:
         raise UserError("--llm-url must be an http:// or https:// address such as http://localhost:11434/v1")
@@ -130,4 +138,5 @@ def _read_reply(response: requests.Response, model: str, latency: float, url: st
         raise RunError(
             f"{url} answered with something that is not a chat completion: is it an OpenAI-compatible address?"
         ) from None
-    return Reply(text, str(body.get("model") or model), choice.get("finish_reason"), usage, latency)
+    name = " ".join(str(body.get("model") or model).encode("utf-8", "replace").decode().split())
+    return Reply(text, name, choice.get("finish_reason"), usage, latency)

@@ -24,9 +24,14 @@ class StandInLLM:
         self.task, self.seed, self.skill = task, seed, skill
         self.name = self.source = f"scripted stand-in, skill {skill:g} ({NOTICE})"
 
+    @property
+    def settings(self) -> dict:
+        """What answers depend on besides the prompt and the sample."""
+        return {"skill": self.skill, "seed": self.seed}
+
     def request(self, messages: list[dict]) -> dict:
-        """Return what an answer depends on besides the sample."""
-        return {"model": self.name, "messages": messages, "seed": self.seed}
+        """Return what would be sent, if there were a model to send it to."""
+        return {"model": self.name, "messages": messages, **self.settings}
 
     def complete(self, messages: list[dict], sample: tuple[int, ...]) -> Reply:
         rng = stream(self.seed, "stand-in", *sample)
