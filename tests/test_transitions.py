@@ -49,7 +49,7 @@ BAD_COLUMNS = {
     "actions holds values": lambda d: {"actions": changed(d.actions, 0, 2)},
     "actions has the type": lambda d: {"actions": d.actions.astype(float)},
     "observations holds NaN": lambda d: {"observations": changed(d.observations, (3, 1), np.nan)},
-    "rewards holds NaN or infinite": lambda d: {"rewards": changed(d.rewards, 3, np.inf)},
+    "rewards holds NaN, infinite": lambda d: {"rewards": changed(d.rewards, 3, np.inf)},
     "observations has the shape": lambda d: {"observations": d.observations[:, :3]},
     "next_observations has the shape": lambda d: {"next_observations": d.next_observations[:-1]},
     "rewards has the shape": lambda d: {"rewards": d.rewards[:, None]},

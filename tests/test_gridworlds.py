@@ -1,0 +1,249 @@
+"""What the prompts say is what the environments do."""
+
+import re
+
+import numpy as np
+import pytest
+
+import minloro
+from minloro.llm import gridworlds
+
+
+def texts(task, episodes=6, skill=0.3):
+    """The rules and every description of a few episodes, with the rows that were known."""
+    seen = []
+    original = task.prompt.describe
+
+    def describe(state, rows):
+        seen.append((state, list(rows), original(state, rows)))
+        return seen[-1][2]
+
+    object.__setattr__(task, "prompt", minloro.Prompt(task.prompt.rules, task.prompt.actions, describe))
+    minloro.collect(task, minloro.StandInLLM(task, skill=skill), episodes=episodes)
+    return seen
+
+
+def cells(text):
+    return {((int(r) - 1), (int(c) - 1)) for r, c in re.findall(r"row (\d+), column (\d+)", text)}
+
+
+@pytest.mark.parametrize("name", ["frozenlake", "cliffwalking", "taxi", "mountaincar", "acrobot"])
+def test_every_prompt_is_clean_text(name):
+    task = minloro.make_task(name)
+    lengths = []
+    for _, _, text in texts(task, episodes=3):
+        assert not re.search(r"nan|None|\[|\]|  |np\.|True|False|-0\.0+\b", text), text
+        assert text.endswith("?") and "\n\n" not in text
+        lengths.append(len(text))
+    assert max(lengths) < 2500  # the memory's length is bounded
+    assert f"after {task.step_limit} steps" in task.prompt.rules
+    assert task.step_limit == task.make_env().spec.max_episode_steps
+    assert len(task.prompt.actions) == task.spaces[1].n
+
+
+@pytest.mark.parametrize(("name", "columns"), [("frozenlake", 4), ("cliffwalking", 12)])
+def test_positions_and_moves(name, columns):
+    task = minloro.make_task(name)
+    table = task.transition_table
+    steps = {"move up": (-1, 0), "move down": (1, 0), "move left": (0, -1), "move right": (0, 1)}
+    rows = len(table) // columns
+    for state in range(len(table)):
+        r, c = divmod(state, columns)
+        assert cells(task.prompt.describe(state, []).splitlines()[0]) == {(r, c)}
+        for action, words in enumerate(task.prompt.actions):
+            dr, dc = steps[words]
+            wanted = min(max(r + dr, 0), rows - 1) * columns + min(max(c + dc, 0), columns - 1)
+            reached = {
+                s_next: sum(p for p, n, *_ in table[state][action] if n == s_next) for _, s_next, *_ in table[state][action]
+            }
+            if name == "frozenlake" and len(table[state][action]) == 3:
+                assert table[state][action][1][1] == wanted  # the middle one of three, each with probability 1/3
+                assert all(p == pytest.approx(1 / 3) for p, *_ in table[state][action])
+            elif name == "cliffwalking" and state not in range(37, 48):
+                assert reached == {36 if wanted in range(37, 47) else wanted: 1.0}
+
+
+def test_rewards_and_ends_of_frozenlake():
+    task = minloro.make_task("frozenlake")
+    rules, table = task.prompt.rules, task.transition_table
+    desc = task.make_env().unwrapped.desc
+    assert (
+        desc[0, 0] == b"S" and desc[3, 3] == b"G" and "start at row 1, column 1" in rules and "goal at row 4, column 4" in rules
+    )
+    for state in range(16):
+        for outcomes in table[state].values():
+            for _, s_next, reward, terminated in outcomes:
+                if desc.flat[state] in (b"S", b"F"):
+                    assert (reward, terminated) == (float(s_next == 15), desc.flat[s_next] in (b"H", b"G"))
+    assert {cell: mark for cell, mark in task.grid.marks.items()} == {
+        i: letter.decode() for i, letter in enumerate(desc.flat) if letter != b"F"
+    }
+
+
+def test_rewards_and_ends_of_cliffwalking():
+    task = minloro.make_task("cliffwalking")
+    cliff = {divmod(s, 12) for s in range(48) if task.make_env().unwrapped._cliff[divmod(s, 12)]}
+    assert cliff == {(3, c) for c in range(1, 11)} == {divmod(s, 12) for s, mark in task.grid.marks.items() if mark == "C"}
+    for state in set(range(37)):
+        for outcomes in task.transition_table[state].values():
+            ((_, s_next, reward, terminated),) = outcomes
+            assert terminated == (s_next == 47) and reward == (-100 if reward < -1 else -1)
+    assert "Reward: -100 for a step onto the cliff, -1 for every other step" in task.prompt.rules
+
+
+@pytest.mark.parametrize(("name", "columns"), [("frozenlake", 4), ("cliffwalking", 12)])
+def test_the_memory_holds_what_was_shown_and_nothing_else(name, columns):
+    task = minloro.make_task(name)
+    dangers = {"frozenlake": {5, 7, 11, 12}, "cliffwalking": set(range(37, 47))}[name]
+    moves = {(0, "move left"): -1}
+    found_once = False
+    for state, rows, text in texts(task):
+        entered = {row[3] for row in rows}
+        if name == "frozenlake":
+            known = entered & dangers
+        else:
+            offset = {"move up": -12, "move right": 1, "move down": 12, "move left": -1}
+            known = {row[0] + offset[task.prompt.actions[row[1]]] for row in rows if row[2] == -100}
+            assert known <= dangers
+        lines = {line.split(":")[0]: line for line in text.splitlines()}
+        told = lines.get("Holes found") or lines.get("Cliff found") or ""
+        assert cells(told) == {divmod(s, columns) for s in known}
+        found_once |= bool(known)
+        listed = lines.get("Cells that you have entered, with the reward", "")
+        assert cells(listed) == {divmod(s, columns) for s in {r[3] for r in rows if r[2] > -100} - known}
+        if rows and rows[-1][6] == 0 and not (rows[-1][4] or rows[-1][5]):
+            assert "Your last move: move " in text
+        assert cells(text) <= {divmod(s, columns) for s in entered | known | {state} | {r[0] for r in rows}}
+    assert found_once and moves
+    for danger in dangers:
+        r, c = divmod(danger, columns)
+        assert f"row {r + 1}, column {c + 1}" not in task.prompt.rules
+
+
+def test_taxi_describes_every_state():
+    task = minloro.make_task("taxi")
+    bare = task.make_env().unwrapped
+    names = ["Red", "Green", "Yellow", "Blue"]
+    assert [gridworlds._PLACES[name] for name in names] == [tuple(place) for place in bare.locs]
+    for state in range(500):
+        r, c, passenger, destination = bare.decode(state)
+        text = task.prompt.describe(state, []).splitlines()
+        assert cells(text[0]) == {(r, c)}
+        assert names[destination] in text[2] and cells(text[2]) == {tuple(bare.locs[destination])}
+        assert text[1].endswith("in the taxi.") if passenger == 4 else names[passenger] in text[1]
+
+
+def test_the_walls_and_rewards_of_the_taxi():
+    task = minloro.make_task("taxi")
+    bare, rules = task.make_env().unwrapped, task.prompt.rules
+    walls = set()
+    for between, rows in re.findall(r"between columns (\d and \d) in rows (\d and \d)", rules):
+        left = int(between[0]) - 1
+        walls |= {(int(row) - 1, left) for row in rows.split(" and ")}
+    steps = {"move down": (1, 0), "move up": (-1, 0), "move right": (0, 1), "move left": (0, -1)}
+    for state in range(500):
+        r, c, passenger, destination = bare.decode(state)
+        for action, words in enumerate(task.prompt.actions):
+            ((_, s_next, reward, terminated),) = task.transition_table[state][action]
+            r_next, c_next, p_next, _ = bare.decode(s_next)
+            if words in steps:
+                dr, dc = steps[words]
+                blocked = (dc == 1 and (r, c) in walls) or (dc == -1 and (r, c - 1) in walls)
+                wanted = (r, c) if blocked else (min(max(r + dr, 0), 4), min(max(c + dc, 0), 4))
+                assert (r_next, c_next) == wanted and reward == -1 and not terminated
+                continue
+            here = [i for i, place in enumerate(bare.locs) if tuple(place) == (r, c)]
+            if words == "pick up the passenger":
+                possible = passenger < 4 and passenger in here
+                assert reward == (-1 if possible else -10) and not terminated
+            elif passenger == 4 and destination in here:
+                assert (reward, terminated, p_next) == (20, True, destination)
+            else:
+                assert reward == (-1 if passenger == 4 and here else -10) and not terminated
+
+
+def test_the_taxi_remembers_its_last_moves():
+    task = minloro.make_task("taxi")
+    for _, rows, text in texts(task, episodes=3):
+        episode = rows[-1][6] if rows else 0
+        own = [] if rows and (rows[-1][4] or rows[-1][5]) else [r for r in rows if r[6] == episode]
+        line = re.search(r"Your last moves, with the reward: (.*)\.", text)
+        assert (len(line[1].split("; ")) if line else 0) == min(len(own), 8)
+
+
+def test_the_facts_of_mountaincar():
+    task = minloro.make_task("mountaincar")
+    bare, rules = task.make_env().unwrapped, task.prompt.rules
+    for fact in (f"position {bare.goal_position:g}", f"{bare.min_position:g} is the left end", f"{bare.max_speed:g} a step"):
+        assert fact in rules
+    bare.reset(seed=0)
+    for action, sign in ((0, -1), (1, 0), (2, 1)):
+        bare.state = (-np.pi / 6, 0.0)  # the bottom: no slope
+        observation, reward, terminated, _, _ = bare.step(action)
+        assert np.sign(np.round(observation[1], 9)) == sign and reward == -1 and not terminated
+    bare.state = (0.49, 0.07)
+    assert bare.step(2)[1:3] == (-1, True)
+    text = task.prompt.describe(np.array([-0.7, 0.0123], np.float32), [])
+    assert "-0.700, on the left hill" in text and "+0.0123 a step, moving to the right" in text
+
+
+def test_the_facts_of_acrobot():
+    task = minloro.make_task("acrobot")
+    env = task.make_env()
+    bare = env.unwrapped
+    env.reset(seed=0)
+    assert bare.AVAIL_TORQUE == [-1.0, 0.0, 1] and bare.LINK_LENGTH_1 == bare.LINK_LENGTH_2 == 1.0
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        bare.state = rng.uniform([-3, -3, -2, -2], [3, 3, 2, 2])
+        a, b = bare.state[:2]
+        text = task.prompt.describe(bare._get_ob(), [])
+        height = -np.cos(a) - np.cos(a + b)
+        values = [float(v) for v in re.findall(r": ([+-]?\d+\.\d+) ", text)]
+        np.testing.assert_allclose(values, [a, bare.state[2], b, bare.state[3], height], atol=0.006)
+        assert bare._terminal() == (height > 1.0)
+        assert ("above" in text) == (round(height, 2) > 0)
+    for action, sign in ((0, -1), (2, 1)):
+        bare.state = np.zeros(4)
+        assert np.sign(env.step(action)[0][5]) == sign  # positive torque turns the lower link counter-clockwise
+    # counter-clockwise: seen with x to the right and y up, the tip of a link at a small positive angle is on the right
+    bare.state = np.array([np.pi - 0.01, 0.0, 0.5, 0.0])
+    assert env.step(1)[1:3] == (0.0, True)
+
+
+@pytest.mark.parametrize("name", ["frozenlake", "cliffwalking", "taxi", "mountaincar", "acrobot"])
+def test_collected_rows_replay(name):
+    from minloro.rollout import unreproduced
+
+    task = minloro.make_task(name)
+    data = minloro.collect_random(task, 600, seed=1)
+    assert not unreproduced(task, data).any()
+    wrong = minloro.Transitions(**vars(data) | {"actions": np.roll(data.actions, 1)})
+    assert unreproduced(task, wrong).mean() > 0.15
+
+
+@pytest.mark.parametrize("name", ["frozenlake", "cliffwalking", "mountaincar"])
+def test_every_published_row_replays(published, name):
+    from minloro.rollout import unreproduced
+    from minloro.transitions import load_transitions
+
+    task = minloro.make_task(name)
+    data = load_transitions(published(name), task)
+    assert len(data.episode_ids) == 30 and not unreproduced(task, data).any()
+
+
+@pytest.mark.parametrize(
+    ("name", "random", "rule"),
+    [
+        ("mountaincar", -199, -125),
+        ("acrobot", -450, -100),
+        ("frozenlake", 0.0, 0.0),
+        ("cliffwalking", -1500, -13),
+        ("taxi", -600, 7),
+    ],
+)
+def test_the_stand_ins_skill_goes_from_random_to_its_rule(name, random, rule):
+    task = minloro.make_task(name)
+    means = [minloro.collect(task, minloro.StandInLLM(task, skill=p), episodes=12).episode_returns.mean() for p in (0, 0.7, 1)]
+    assert means[0] <= random + 0.1 and means[2] >= rule
+    assert means[0] <= means[1] + 0.1
