@@ -12,7 +12,8 @@ _HOME = {
     "Task": "tasks", "make_task": "tasks", "TASK_NAMES": "tasks",
     "ChatClient": "llm.client", "LLMPolicy": "llm.policy", "Prompt": "llm.prompts", "StandInLLM": "llm.standin",
     "Transitions": "transitions", "ReplayBuffer": "replay",
-    "FourierBasis": "agents.features", "LinearQ": "agents.linear",
+    "FourierBasis": "agents.features", "RadialBasis": "agents.features",
+    "LinearQ": "agents.linear", "TabularQ": "agents.tabular",
     "collect": "loro", "collect_random": "loro", "pretrain": "loro", "finetune": "loro",
     "evaluate": "rollout", "UserError": "errors",
 }  # fmt: skip

@@ -99,13 +99,18 @@ def policy_map(ax, grid, values: np.ndarray, shade: np.ndarray, title: str):
     Where several actions are best, all are drawn; nothing is drawn where no value was ever learned.
     """
     states = np.arange(grid.rows * grid.columns) * grid.states_per_cell + grid.offset
-    image = ax.imshow(shade[states].reshape(grid.rows, grid.columns), cmap="Blues", alpha=0.75)
+    shown = shade[states].astype(float)
+    shown[list(grid.never_left)] = np.nan
+    ax.set_facecolor("0.85")
+    image = ax.imshow(shown.reshape(grid.rows, grid.columns), cmap="Blues", alpha=0.75)
     ax.figure.colorbar(image, ax=ax, shrink=0.6, pad=0.02)
     for cell, state in enumerate(states):
         row, column = divmod(cell, grid.columns)
         mark = grid.marks.get(cell)
         if mark:
             ax.text(column - 0.45, row - 0.42, mark, ha="left", va="top", fontsize=7, color="0.25", weight="bold")
+        if cell in grid.never_left:
+            continue
         best = np.flatnonzero(values[state] >= values[state].max() - 1e-9)
         for move in (grid.moves[action] for action in best if len(best) < values.shape[1]):
             if isinstance(move, str):

@@ -11,7 +11,7 @@ from functools import cached_property, partial
 import gymnasium as gym
 import numpy as np
 
-from minloro.agents.features import FourierBasis
+from minloro.agents.features import FourierBasis, RadialBasis
 from minloro.agents.linear import LinearQ
 from minloro.agents.tabular import TabularQ
 from minloro.errors import UserError
@@ -22,14 +22,15 @@ from minloro.llm import gridworlds, prompts, standin
 class GridMap:
     """How the states of a grid world lie on a map: state = cell * states_per_cell + offset, cells counted row by row.
 
-    moves: what each action does to (row, column), or the letter that stands for it. marks: letters on cells. about: which
-    states are shown, where a cell has several.
+    moves: what each action does to (row, column), or the letter that stands for it. marks: letters on cells. never_left:
+    cells from which nobody acts. about: which states are shown, where a cell has several.
     """
 
     rows: int
     columns: int
     moves: tuple[tuple[int, int] | str, ...]
     marks: Mapping[int, str]
+    never_left: tuple[int, ...] = ()
     states_per_cell: int = 1
     offset: int = 0
     about: str = ""
@@ -94,8 +95,12 @@ class Task:
         return rng.uniform(space.low, space.high).astype(space.dtype)
 
 
-def _linear_agent(low, high, n_actions: int, order: int, interactions: int | None = None, **settings) -> LinearQ:
+def _fourier_agent(low, high, n_actions: int, order: int, interactions: int | None = None, **settings) -> LinearQ:
     return LinearQ(FourierBasis(low, high, order, interactions), n_actions, **settings)
+
+
+def _radial_agent(low, high, n_actions: int, per_dimension: int, width: float, **settings) -> LinearQ:
+    return LinearQ(RadialBasis(low, high, per_dimension, width), n_actions, **settings)
 
 
 def _set_cartpole_state(env: gym.Env, observation: np.ndarray) -> None:
@@ -117,7 +122,7 @@ def _cartpole() -> Task:
     edge = np.array([2.4, 3.0, 0.21, 3.5])
     return Task(
         "cartpole", "CartPole-v1", step_limit=200,
-        agent=partial(_linear_agent, -edge, edge, 2, order=2, step_size=0.003, target_step_size=0.02),
+        agent=partial(_fourier_agent, -edge, edge, 2, order=2, step_size=0.003, target_step_size=0.02),
         steps=6_000, threshold=195, prompt=prompts.cartpole_prompt(200), stand_in_rule=standin.cartpole_rule,
         set_state=_set_cartpole_state, paper={"rounds": 150, "rl": 24411, "loro": 27078, "llm": 5140},
     )  # fmt: skip
@@ -137,7 +142,7 @@ def _acrobot() -> Task:
     edge = np.array([1.0, 1.0, 1.0, 1.0, 9.0, 18.0])
     return Task(
         "acrobot", "Acrobot-v1", step_limit=500,
-        agent=partial(_linear_agent, -edge, edge, 3, order=4, interactions=2, step_size=0.001),
+        agent=partial(_fourier_agent, -edge, edge, 3, order=4, interactions=2, step_size=0.001),
         steps=20_000, threshold=-120, prompt=prompts.acrobot_prompt(500), stand_in_rule=standin.acrobot_rule,
         set_state=_set_acrobot_state,
     )  # fmt: skip
@@ -149,7 +154,7 @@ def _frozenlake() -> Task:
         "frozenlake", "FrozenLake-v1", step_limit=100,
         agent=partial(TabularQ, 16, 4, step_size=0.02, discount=0.99, epsilon=0.1, initial_value=0.5),
         steps=30_000, threshold=0.7, prompt=gridworlds.frozenlake_prompt(100), stand_in_rule=standin.frozenlake_rule,
-        grid=GridMap(4, 4, (LEFT, DOWN, RIGHT, UP), marks), paper={"rounds": 150, "rl": 75, "loro": 94, "llm": 0},
+        grid=GridMap(4, 4, (LEFT, DOWN, RIGHT, UP), marks, never_left=(5, 7, 11, 12, 15)), paper={"rounds": 150, "rl": 75, "loro": 94, "llm": 0},
     )  # fmt: skip
 
 
@@ -159,7 +164,7 @@ def _cliffwalking() -> Task:
     return Task(
         "cliffwalking", "CliffWalking-v1", step_limit=200, agent=partial(TabularQ, 48, 4, **settings), offline="drop",
         steps=40_000, threshold=-14, prompt=gridworlds.cliffwalking_prompt(200), stand_in_rule=standin.cliffwalking_rule,
-        grid=GridMap(4, 12, (UP, RIGHT, DOWN, LEFT), marks),
+        grid=GridMap(4, 12, (UP, RIGHT, DOWN, LEFT), marks, never_left=tuple(range(37, 48))),
         paper={"rounds": 200, "rl": -41858, "loro": -10436, "llm": -147639},
     )  # fmt: skip
 

@@ -1,7 +1,12 @@
 """Features: a fixed map from observations to vectors in which action values are nearly linear.
 
-Source: Konidaris, Osentoski and Thomas, "Value Function Approximation in Reinforcement Learning using the Fourier
-Basis" (AAAI 2011); Sutton and Barto (2018), section 9.5.2.
+Sources: Konidaris, Osentoski and Thomas, "Value Function Approximation in Reinforcement Learning using the Fourier
+Basis" (AAAI 2011); Sutton and Barto (2018), sections 9.5.2 and 9.5.5.
+
+Which of the two matters for a warm start. A Fourier feature is global: what is learned in one place changes the values
+everywhere. That generalises fast, but a data set in which a distant goal is never reached then teaches that all states are
+hopeless, those too that it does not hold. A radial feature is local: states that D has not visited keep their initial value,
+and where that is optimistic, learning online goes there first.
 """
 
 from itertools import combinations, product
@@ -39,6 +44,33 @@ class FourierBasis:
         """Map observations (…, d) to features (…, D), float32."""
         inside = np.minimum(np.maximum(np.asarray(observations, np.float32), self.low), self.high)
         return np.cos((inside - self.low) @ self._matrix)  # [..., D]
+
+
+class RadialBasis:
+    """Normalised Gaussian bumps on a grid: `per_dimension` centres in every dimension, from low to high.
+
+    width: standard deviation of a bump, in distances between centres. The features of a state add up to 1.
+
+    >>> RadialBasis(low=[0.0], high=[2.0], per_dimension=3, width=0.5)(np.array([1.0])).round(3)
+    array([0.107, 0.787, 0.107], dtype=float32)
+    """
+
+    def __init__(self, low, high, per_dimension: int, width: float):
+        self.low = np.asarray(low, np.float32)
+        self._scale = (per_dimension - 1) / (np.asarray(high, np.float32) - self.low)  # to distances between centres
+        self._centres = np.arange(per_dimension, dtype=np.float32)
+        self._sharpness = np.float32(0.5 / width**2)
+        self.size = per_dimension ** len(self.low)
+
+    def __call__(self, observations: np.ndarray) -> np.ndarray:
+        """Map observations (…, d) to features (…, D), float32."""
+        x = (np.asarray(observations, np.float32) - self.low) * self._scale  # [..., d]
+        bumps = np.exp(-self._sharpness * (x[..., None] - self._centres) ** 2)  # [..., d, per_dimension]
+        bumps /= bumps.sum(axis=-1, keepdims=True)
+        phi = bumps[..., 0, :]
+        for i in range(1, x.shape[-1]):  # a product of bumps, one of each dimension, is a bump on the grid
+            phi = (phi[..., :, None] * bumps[..., i, None, :]).reshape(*x.shape[:-1], -1)
+        return phi  # [..., D]
 
 
 def _coefficients(d: int, order: int, interactions: int | None) -> np.ndarray:
