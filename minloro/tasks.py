@@ -131,7 +131,8 @@ def _cartpole() -> Task:
 def _mountaincar() -> Task:
     return Task(
         "mountaincar", "MountainCar-v0", step_limit=200,
-        agent=partial(_linear_agent, [-1.2, -0.07], [0.6, 0.07], 3, order=5, step_size=0.01, target_step_size=0.02),
+        agent=partial(_radial_agent, [-1.2, -0.07], [0.6, 0.07], 3, per_dimension=10, width=0.7, step_size=0.1,
+                      target_step_size=0.02),
         steps=30_000, threshold=-130, prompt=prompts.mountaincar_prompt(200), stand_in_rule=standin.mountaincar_rule,
         set_state=_set_mountaincar_state, paper={"rounds": 300, "rl": -57616, "loro": -45453, "llm": -60000},
     )  # fmt: skip
@@ -154,7 +155,8 @@ def _frozenlake() -> Task:
         "frozenlake", "FrozenLake-v1", step_limit=100,
         agent=partial(TabularQ, 16, 4, step_size=0.02, discount=0.99, epsilon=0.1, initial_value=0.5),
         steps=30_000, threshold=0.7, prompt=gridworlds.frozenlake_prompt(100), stand_in_rule=standin.frozenlake_rule,
-        grid=GridMap(4, 4, (LEFT, DOWN, RIGHT, UP), marks, never_left=(5, 7, 11, 12, 15)), paper={"rounds": 150, "rl": 75, "loro": 94, "llm": 0},
+        grid=GridMap(4, 4, (LEFT, DOWN, RIGHT, UP), marks, never_left=(5, 7, 11, 12, 15)),
+        paper={"rounds": 150, "rl": 75, "loro": 94, "llm": 0},
     )  # fmt: skip
 
 

@@ -24,7 +24,8 @@ def texts(task, episodes=6, skill=0.3):
 
 
 def cells(text):
-    return {((int(r) - 1), (int(c) - 1)) for r, c in re.findall(r"row (\d+), column (\d+)", text)}
+    found = re.findall(r"row (\d+), columns? (\d+(?:, \d+)*)", text)
+    return {(int(r) - 1, int(c) - 1) for r, columns in found for c in columns.split(", ")}
 
 
 @pytest.mark.parametrize("name", ["frozenlake", "cliffwalking", "taxi", "mountaincar", "acrobot"])
@@ -109,7 +110,7 @@ def test_the_memory_holds_what_was_shown_and_nothing_else(name, columns):
         told = lines.get("Holes found") or lines.get("Cliff found") or ""
         assert cells(told) == {divmod(s, columns) for s in known}
         found_once |= bool(known)
-        listed = lines.get("Cells that you have entered, with the reward", "")
+        listed = " ".join(line for name, line in lines.items() if name.startswith("Cells entered with reward "))
         assert cells(listed) == {divmod(s, columns) for s in {r[3] for r in rows if r[2] > -100} - known}
         if rows and rows[-1][6] == 0 and not (rows[-1][4] or rows[-1][5]):
             assert "Your last move: move " in text

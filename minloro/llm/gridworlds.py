@@ -99,10 +99,13 @@ def _grid_text(state: int, rows: list, columns: int, actions: tuple[str, ...], f
         lines.append("This is the first step of an episode.")
     if cells:
         lines.append(f"{found}: {'; '.join(name(cell) for cell in sorted(cells))}.")
-    visited = {row[3]: row[2] for row in rows if row[3] not in cells and row[2] > -100}
-    if visited:
-        listed = "; ".join(f"{name(cell)} ({visited[cell]:g})" for cell in sorted(visited))
-        lines.append(f"Cells that you have entered, with the reward: {listed}.")
+    visited = {int(row[3]): row[2] for row in rows if row[3] not in cells and row[2] > -100}
+    for reward in sorted(set(visited.values())):
+        by_row: dict[int, list[str]] = {}
+        for cell in sorted(cell for cell in visited if visited[cell] == reward):
+            by_row.setdefault(cell // columns + 1, []).append(str(cell % columns + 1))
+        listed = "; ".join(f"row {row}, columns {', '.join(entered)}" for row, entered in by_row.items())
+        lines.append(f"Cells entered with reward {reward:g}: {listed}.")
     return "\n".join([*lines, "Where do you go?"])
 
 
