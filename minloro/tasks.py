@@ -131,7 +131,7 @@ def _cartpole() -> Task:
 def _mountaincar() -> Task:
     return Task(
         "mountaincar", "MountainCar-v0", step_limit=200,
-        agent=partial(_radial_agent, [-1.2, -0.07], [0.6, 0.07], 3, per_dimension=10, width=0.7, step_size=0.1,
+        agent=partial(_radial_agent, [-1.2, -0.07], [0.6, 0.07], 3, per_dimension=10, width=0.7, step_size=0.05,
                       target_step_size=0.02),
         steps=30_000, threshold=-130, prompt=prompts.mountaincar_prompt(200), stand_in_rule=standin.mountaincar_rule,
         set_state=_set_mountaincar_state, paper={"rounds": 300, "rl": -57616, "loro": -45453, "llm": -60000},
