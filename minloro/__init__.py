@@ -10,10 +10,11 @@ __version__ = "0.1.0"
 
 _HOME = {
     "Task": "tasks", "make_task": "tasks", "TASK_NAMES": "tasks",
-    "ChatClient": "llm.client", "LLMPolicy": "llm.policy", "Prompt": "llm.prompts", "StandInLLM": "llm.standin",
+    "ChatClient": "llm.client", "LLMPolicy": "llm.policy", "StandInLLM": "llm.standin",
+    "Prompt": "llm.prompts", "ContinuousPrompt": "llm.prompts",
     "Transitions": "transitions", "ReplayBuffer": "replay",
     "FourierBasis": "agents.features", "RadialBasis": "agents.features",
-    "LinearQ": "agents.linear", "TabularQ": "agents.tabular",
+    "LinearQ": "agents.linear", "TabularQ": "agents.tabular", "ActorCritic": "agents.actor_critic",
     "collect": "loro", "collect_random": "loro", "pretrain": "loro", "finetune": "loro",
     "evaluate": "rollout", "UserError": "errors",
 }  # fmt: skip

@@ -11,7 +11,7 @@ from minloro.errors import RunError, UserError
 # BLAS reads these when NumPy is loaded. One thread: the matrices are small, and seeds run side by side.
 BLAS_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
-TASKS = ("cartpole", "mountaincar", "acrobot", "frozenlake", "cliffwalking", "taxi")
+TASKS = ("cartpole", "mountaincar", "acrobot", "pendulum", "frozenlake", "cliffwalking", "taxi")
 ARMS = ("rl", "loro", "random-data", "mix", "llm")
 SETTINGS = (
     "arms",

@@ -11,11 +11,13 @@ from functools import cached_property, partial
 import gymnasium as gym
 import numpy as np
 
+from minloro.agents.actor_critic import ActorCritic
 from minloro.agents.features import FourierBasis, RadialBasis
 from minloro.agents.linear import LinearQ
 from minloro.agents.tabular import TabularQ
 from minloro.errors import UserError
 from minloro.llm import gridworlds, prompts, standin
+from minloro.randomness import stream
 
 
 @dataclass(frozen=True)
@@ -43,18 +45,18 @@ LEFT, DOWN, RIGHT, UP = (0, -1), (1, 0), (0, 1), (-1, 0)
 class Task:
     """Everything that is particular to one environment. Callables are module-level, so that a Task can be pickled.
 
-    environment: the Gymnasium id, also what a data set must name. agent: makes an untrained agent. steps: default budget,
-    in environment steps, those of D included. threshold: the evaluation return that counts as solved. updates: of
-    pretraining. offline: what becomes of D afterwards: "keep" (in the buffer), "drop", or its share of every minibatch.
-    stand_in_rule: prompt text to action number. set_state(env, observation): puts the bare environment into the state of
-    an observation, for checking data. env_factory: makes your own environment where no Gymnasium id does. grid: the map of a
-    grid world. paper: the published sums.
+    environment: the Gymnasium id, also what a data set must name. agent: makes an untrained agent, given the generator of
+    its initial weights. steps: default budget, in environment steps, those of D included. threshold: the evaluation return
+    that counts as solved. updates: of pretraining. offline: what becomes of D afterwards: "keep" (in the buffer), "drop",
+    or its share of every minibatch. stand_in_rule: prompt text to what stands after `Action:`. set_state(env, observation):
+    puts the bare environment into the state of an observation, for checking data. env_factory: makes your own environment
+    where no Gymnasium id does. grid: the map of a grid world. paper: the published sums.
     """
 
     name: str
     environment: str
     step_limit: int
-    agent: Callable[[], object]
+    agent: Callable[[np.random.Generator], object]
     steps: int
     threshold: float
     updates: int = 3000
@@ -73,8 +75,8 @@ class Task:
         return gym.make(self.environment, max_episode_steps=self.step_limit, disable_env_checker=True)
 
     def make_agent(self, seed: int = 0):
-        """Return an untrained agent; agents with random initial weights draw them from `seed`."""
-        return self.agent()
+        """Return an untrained agent; where its initial weights are random, they are drawn from `seed`."""
+        return self.agent(stream(seed, "agent"))
 
     @cached_property
     def spaces(self) -> tuple[gym.Space, gym.Space]:
@@ -95,12 +97,21 @@ class Task:
         return rng.uniform(space.low, space.high).astype(space.dtype)
 
 
-def _fourier_agent(low, high, n_actions: int, order: int, interactions: int | None = None, **settings) -> LinearQ:
+# Values of states and actions start at a constant, so that the first three ignore the generator of initial weights.
+def _fourier_agent(rng, low, high, n_actions: int, order: int, interactions: int | None = None, **settings) -> LinearQ:
     return LinearQ(FourierBasis(low, high, order, interactions), n_actions, **settings)
 
 
-def _radial_agent(low, high, n_actions: int, per_dimension: int, width: float, **settings) -> LinearQ:
+def _radial_agent(rng, low, high, n_actions: int, per_dimension: int, width: float, **settings) -> LinearQ:
     return LinearQ(RadialBasis(low, high, per_dimension, width), n_actions, **settings)
+
+
+def _tabular_agent(rng, n_states: int, n_actions: int, **settings) -> TabularQ:
+    return TabularQ(n_states, n_actions, **settings)
+
+
+def _actor_critic(rng, observation_size: int, low, high, **settings) -> ActorCritic:
+    return ActorCritic(observation_size, low, high, rng, **settings)
 
 
 def _set_cartpole_state(env: gym.Env, observation: np.ndarray) -> None:
@@ -122,7 +133,7 @@ def _cartpole() -> Task:
     edge = np.array([2.4, 3.0, 0.21, 3.5])
     return Task(
         "cartpole", "CartPole-v1", step_limit=200,
-        agent=partial(_fourier_agent, -edge, edge, 2, order=2, step_size=0.003, target_step_size=0.02),
+        agent=partial(_fourier_agent, low=-edge, high=edge, n_actions=2, order=2, step_size=0.003, target_step_size=0.02),
         steps=6_000, threshold=195, prompt=prompts.cartpole_prompt(200), stand_in_rule=standin.cartpole_rule,
         set_state=_set_cartpole_state, paper={"rounds": 150, "rl": 24411, "loro": 27078, "llm": 5140},
     )  # fmt: skip
@@ -131,8 +142,8 @@ def _cartpole() -> Task:
 def _mountaincar() -> Task:
     return Task(
         "mountaincar", "MountainCar-v0", step_limit=200,
-        agent=partial(_radial_agent, [-1.2, -0.07], [0.6, 0.07], 3, per_dimension=10, width=0.7, step_size=0.05,
-                      target_step_size=0.02),
+        agent=partial(_radial_agent, low=[-1.2, -0.07], high=[0.6, 0.07], n_actions=3, per_dimension=10, width=0.7,
+                      step_size=0.05, target_step_size=0.02),
         steps=30_000, threshold=-130, prompt=prompts.mountaincar_prompt(200), stand_in_rule=standin.mountaincar_rule,
         set_state=_set_mountaincar_state, paper={"rounds": 300, "rl": -57616, "loro": -45453, "llm": -60000},
     )  # fmt: skip
@@ -143,9 +154,23 @@ def _acrobot() -> Task:
     edge = np.array([1.0, 1.0, 1.0, 1.0, 9.0, 18.0])
     return Task(
         "acrobot", "Acrobot-v1", step_limit=500,
-        agent=partial(_fourier_agent, -edge, edge, 3, order=4, interactions=2, step_size=0.001),
+        agent=partial(_fourier_agent, low=-edge, high=edge, n_actions=3, order=4, interactions=2, step_size=0.001),
         steps=20_000, threshold=-120, prompt=prompts.acrobot_prompt(500), stand_in_rule=standin.acrobot_rule,
         set_state=_set_acrobot_state,
+    )  # fmt: skip
+
+
+def _set_pendulum_state(env: gym.Env, observation: np.ndarray) -> None:
+    cos, sin, speed = np.asarray(observation, np.float64)
+    env.state = np.array([np.arctan2(sin, cos), speed])
+
+
+def _pendulum() -> Task:
+    return Task(
+        "pendulum", "Pendulum-v1", step_limit=200,
+        agent=partial(_actor_critic, observation_size=3, low=[-2.0], high=[2.0], discount=0.95),
+        steps=10_000, threshold=-200, prompt=prompts.pendulum_prompt(200), stand_in_rule=standin.pendulum_rule,
+        set_state=_set_pendulum_state, paper={"rounds": 200, "rl": -109700, "loro": -56835, "llm": -61966},
     )  # fmt: skip
 
 
@@ -153,7 +178,7 @@ def _frozenlake() -> Task:
     marks = {0: "S", 5: "H", 7: "H", 11: "H", 12: "H", 15: "G"}
     return Task(
         "frozenlake", "FrozenLake-v1", step_limit=100,
-        agent=partial(TabularQ, 16, 4, step_size=0.02, discount=0.99, epsilon=0.1, initial_value=0.5),
+        agent=partial(_tabular_agent, n_states=16, n_actions=4, step_size=0.02, discount=0.99, epsilon=0.1, initial_value=0.5),
         steps=30_000, threshold=0.7, prompt=gridworlds.frozenlake_prompt(100), stand_in_rule=standin.frozenlake_rule,
         grid=GridMap(4, 4, (LEFT, DOWN, RIGHT, UP), marks, never_left=(5, 7, 11, 12, 15)),
         paper={"rounds": 150, "rl": 75, "loro": 94, "llm": 0},
@@ -164,7 +189,8 @@ def _cliffwalking() -> Task:
     settings = {"step_size": 0.45, "discount": 0.99, "epsilon": 0.02, "initial_value": -5.0, "batch_size": 4}
     marks = {36: "S", 47: "G"} | dict.fromkeys(range(37, 47), "C")
     return Task(
-        "cliffwalking", "CliffWalking-v1", step_limit=200, agent=partial(TabularQ, 48, 4, **settings), offline="drop",
+        "cliffwalking", "CliffWalking-v1", step_limit=200,
+        agent=partial(_tabular_agent, n_states=48, n_actions=4, **settings), offline="drop",
         steps=40_000, threshold=-14, prompt=gridworlds.cliffwalking_prompt(200), stand_in_rule=standin.cliffwalking_rule,
         grid=GridMap(4, 12, (UP, RIGHT, DOWN, LEFT), marks, never_left=tuple(range(37, 48))),
         paper={"rounds": 200, "rl": -41858, "loro": -10436, "llm": -147639},
@@ -176,7 +202,7 @@ def _taxi() -> Task:
     moves = (DOWN, UP, RIGHT, LEFT, "pick", "drop")
     return Task(
         "taxi", "Taxi-v4", step_limit=200,
-        agent=partial(TabularQ, 500, 6, step_size=0.1, discount=0.99, epsilon=0.02, initial_value=0.0),
+        agent=partial(_tabular_agent, n_states=500, n_actions=6, step_size=0.1, discount=0.99, epsilon=0.02, initial_value=0.0),
         steps=60_000, threshold=7, prompt=gridworlds.taxi_prompt(200), stand_in_rule=standin.taxi_rule,
         grid=GridMap(5, 5, moves, marks, states_per_cell=20, offset=2 * 4 + 1, about=about),
     )  # fmt: skip
@@ -186,6 +212,7 @@ _TASKS = {
     "cartpole": _cartpole,
     "mountaincar": _mountaincar,
     "acrobot": _acrobot,
+    "pendulum": _pendulum,
     "frozenlake": _frozenlake,
     "cliffwalking": _cliffwalking,
     "taxi": _taxi,

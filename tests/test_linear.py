@@ -83,8 +83,8 @@ def test_updates_against_a_slow_loop():
         weights = weights - 0.1 * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
         target_weights = 0.95 * target_weights + 0.05 * weights
         agent.update(batch)
-        np.testing.assert_allclose(agent.weights, weights, rtol=1e-5)  # where Adam's 1e-8 stands is a convention
-        np.testing.assert_allclose(agent.target_weights, target_weights, rtol=1e-5)
+        np.testing.assert_allclose(agent.weights, weights, rtol=1e-12)
+        np.testing.assert_allclose(agent.target_weights, target_weights, rtol=1e-12)
 
 
 def test_gradient_by_central_differences():

@@ -13,7 +13,7 @@ ROOT = PACKAGE.parent
 ORDER = """
     errors randomness files
     transitions replay dynamics
-    agents.checkpoint agents.features agents.tabular agents.linear
+    agents.checkpoint agents.features agents.tabular agents.linear agents.mlp agents.actor_critic
     llm.prompts llm.gridworlds llm.client llm.standin llm.transcript llm.policy
     tasks rollout loro sweep report plot
     runfolder progress experiment cli __main__

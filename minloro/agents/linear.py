@@ -84,9 +84,10 @@ class LinearQ(Checkpoint):
         self.n_updates += 1
         self.mean_gradient += (1 - self.beta1) * (gradient - self.mean_gradient)
         self.mean_square += (1 - self.beta2) * (gradient * gradient - self.mean_square)
-        # Kingma and Ba, section 2: the bias corrections of m and v, folded into the step.
-        scale = np.sqrt(1 - self.beta2**self.n_updates) / (1 - self.beta1**self.n_updates)
-        self.weights -= float(self.step_size * scale) * self.mean_gradient / (np.sqrt(self.mean_square) + 1e-8)
+        # Kingma and Ba, section 2: the bias corrections of v and of m, folded into the step.
+        correction = (1 - self.beta2**self.n_updates) ** 0.5
+        step = self.step_size * correction / (1 - self.beta1**self.n_updates)
+        self.weights -= step * self.mean_gradient / (np.sqrt(self.mean_square) + 1e-8 * correction)
         self.target_weights += self.target_step_size * (self.weights - self.target_weights)
         return td_error
 

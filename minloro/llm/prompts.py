@@ -10,7 +10,10 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 _ACTION_LINE = re.compile(r"Action: ?([0-9]{1,3})")
+_NUMBER_LINE = re.compile(r"Action: ?([+-]?[0-9]{1,6}(?:\.[0-9]{0,12})?|[+-]?\.[0-9]{1,12})")
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,10 @@ class Prompt:
             f"N from 1 to {len(self.actions)}, with nothing after it. Please answer again."
         )
 
+    def random_answer(self, rng: np.random.Generator) -> int:
+        """Draw what a random player would write after `Action:`."""
+        return int(rng.integers(len(self.actions))) + 1
+
     def messages(self, observation, rows: list) -> list[dict[str, str]]:
         """Return the chat messages for one decision."""
         return [
@@ -58,11 +65,67 @@ class Prompt:
         >>> cartpole_prompt(200).parse("Action: 2, because 0.21 rad is too much") is None
         True
         """
-        last_line = reply.rstrip().rpartition("\n")[2].strip()
-        match = _ACTION_LINE.fullmatch(last_line)
+        match = _ACTION_LINE.fullmatch(last_line(reply))
         if match is None or not 1 <= int(match[1]) <= len(self.actions):
             return None
         return int(match[1]) - 1
+
+
+@dataclass(frozen=True)
+class ContinuousPrompt:
+    """The text side of a task whose action is one number from `low` to `high`.
+
+    rules, describe: as in Prompt. quantity: what the number is, with its unit.
+    """
+
+    rules: str
+    quantity: str
+    low: float
+    high: float
+    describe: Callable[[Sequence[float], list], str]
+
+    @property
+    def system(self) -> str:
+        """The text that does not change during a run."""
+        return (
+            f"{self.rules}\n\nChoose {self.quantity} for the current state. End your answer with one line of exactly this "
+            f"form, where x is a decimal number from {self.low:g} to {self.high:g}, such as 0.5:\nAction: x"
+        )
+
+    @property
+    def reminder(self) -> str:
+        """What is said after a reply without an action."""
+        return (
+            "No action could be read from your answer. Its last line must be exactly `Action: x`, x a decimal number from "
+            f"{self.low:g} to {self.high:g}, with nothing after it. Please answer again."
+        )
+
+    def messages(self, observation, rows: list) -> list[dict[str, str]]:
+        """Return the chat messages for one decision."""
+        user = self.describe(observation, rows)
+        return [{"role": "system", "content": self.system}, {"role": "user", "content": user}]
+
+    def random_answer(self, rng: np.random.Generator) -> str:
+        """Draw what a random player would write after `Action:`."""
+        return f"{rng.uniform(self.low, self.high):.3f}"
+
+    def parse(self, reply: str) -> np.ndarray | None:
+        """Return the action, (1,), of the reply's last line that is not blank, or None where it names none.
+
+        What is no plain decimal number, "nan" and "inf" among it, and what lies outside the bounds, is no action.
+
+        >>> pendulum_prompt(200).parse("Swing it.\\nAction: -1.5"), pendulum_prompt(200).parse("Action: 2.5")
+        (array([-1.5], dtype=float32), None)
+        """
+        match = _NUMBER_LINE.fullmatch(last_line(reply))
+        if match is None or not self.low <= float(match[1]) <= self.high:
+            return None
+        return np.array([float(match[1])], np.float32)
+
+
+def last_line(reply: str) -> str:
+    """Return the last line that is not blank, without the blanks around it."""
+    return reply.rstrip().rpartition("\n")[2].strip()
 
 
 def signed(value: float, digits: int, unit: str = "") -> str:
@@ -175,3 +238,32 @@ def _describe_acrobot(observation, rows: list) -> str:
     level = side(height, 2, "below the fixed point", "level with the fixed point", "above the fixed point")
     lines.append(f"Height of the tip: {signed(height, 2, 'm')}, {level}")
     return "\n".join([*lines, "Which torque do you apply?"])
+
+
+def pendulum_prompt(step_limit: int) -> ContinuousPrompt:
+    """Pendulum-v1: a torque, an angle with its direction of motion."""
+    rules = (
+        "You control a pendulum: a rod of 1 m that turns about a fixed end. A motor at the fixed end turns it with a torque of "
+        "at most 2 N m, too weak to lift it at once: it has to swing back and forth. Bring it upright and keep it there.\n"
+        "Angles, angular velocities and torques are positive counter-clockwise and negative clockwise. The angle is 0 where "
+        "the pendulum stands upright, and +3.14 or -3.14 rad where it hangs straight down. The angular velocity is at most "
+        "8 rad/s.\n"
+        "Reward of a step: -(angle² + 0.1 angular velocity² + 0.001 torque²), at best 0.\n"
+        f"The episode ends after {step_limit} steps of 0.05 s."
+    )
+    return ContinuousPrompt(rules, "the torque in N m", -2.0, 2.0, _describe_pendulum)
+
+
+def _describe_pendulum(observation, rows: list) -> str:
+    cos, sin, speed = (float(value) for value in observation)
+    angle = math.atan2(sin, cos)
+    degrees = signed(math.degrees(angle), 1, "degrees")
+    lean = side(angle, 3, "clockwise from upright", "upright", "counter-clockwise from upright")
+    turn = side(speed, 2, "turning clockwise", "not turning", "turning counter-clockwise")
+    towards = "" if round(angle, 3) == 0 or round(speed, 2) == 0 else ", towards" if angle * speed < 0 else ", away from"
+    return (
+        "The current state:\n"
+        f"Angle: {signed(angle, 3, 'rad')} ({degrees}), {lean}\n"
+        f"Angular velocity: {signed(speed, 2, 'rad/s')}, {turn}{towards}{' the upright position' * bool(towards)}\n"
+        "Which torque do you apply?"
+    )

@@ -36,10 +36,10 @@ class StandInLLM:
     def complete(self, messages: list[dict], sample: tuple[int, ...]) -> Reply:
         rng = stream(self.seed, "stand-in", *sample)
         if rng.random() < self.skill:
-            number = self.task.stand_in_rule(messages[1]["content"])
+            answer = self.task.stand_in_rule(messages[1]["content"])
         else:
-            number = int(rng.integers(len(self.task.prompt.actions))) + 1
-        return Reply(f"Action: {number}", self.name)
+            answer = self.task.prompt.random_answer(rng)
+        return Reply(f"Action: {answer}", self.name)
 
 
 def cartpole_rule(text: str) -> int:
@@ -69,6 +69,17 @@ def acrobot_rule(text: str) -> int:
     """
     turn = re.search(r"^Lower link angular velocity: .*, (.*)$", text, re.MULTILINE)
     return 3 if turn[1] == "turning counter-clockwise" else 1
+
+
+def pendulum_rule(text: str) -> str:
+    """Push the way the pendulum turns, to gain speed; near the upright position, against its angle and its motion.
+
+    >>> pendulum_rule("Angle: +3.000 rad (+171.9 degrees), x\\nAngular velocity: -1.00 rad/s, turning clockwise, towards")
+    '-2.00'
+    """
+    angle, speed = (float(number) for number in re.findall(r"^Ang.*: ([+-]?[0-9.]+) rad", text, re.MULTILINE))
+    torque = -8 * angle - 2 * speed if abs(angle) < 1 else 2 if speed >= 0 else -2
+    return f"{min(max(torque, -2), 2):.2f}"
 
 
 def frozenlake_rule(text: str) -> int:

@@ -1,0 +1,263 @@
+import gymnasium as gym
+import numpy as np
+import pytest
+
+import minloro
+from minloro.agents.actor_critic import LOG_STD_HIGH, LOG_STD_LOW, ActorCritic
+from minloro.agents.mlp import MLP, n_parameters
+from minloro.errors import UserError
+from minloro.tasks import Task
+from minloro.transitions import Transitions
+
+
+def agent(s=3, low=(-2.0, 0.0), high=(2.0, 1.0), seed=0, dtype=np.float64, **settings):
+    defaults = {"hidden": 7, "batch_size": 6, "discount": 0.9, "step_size": 0.01}
+    learner = ActorCritic(s, low, high, np.random.default_rng(seed), dtype=dtype, **defaults | settings)
+    learner.parameters[-1] = -0.7  # a temperature that is not 1
+    learner.target_parameters[:] += 0.1 * np.random.default_rng(9).normal(size=learner.target_parameters.shape)
+    return learner
+
+
+def rows(learner, n=6, s=3, seed=1, scale=1.0):
+    rng = np.random.default_rng(seed)
+    return Transitions(
+        observations=scale * rng.normal(size=(n, s)),
+        actions=rng.uniform(learner.low, learner.high, (n, len(learner.low))),
+        rewards=rng.normal(size=n),
+        next_observations=scale * rng.normal(size=(n, s)),
+        terminated=rng.random(n) < 0.4,
+        truncated=rng.random(n) < 0.4,
+        episode=np.zeros(n, int),
+    )
+
+
+def policy_of(learner, observations, noise):
+    """The policy written out without buffers: squashed actions and their log-probabilities."""
+    mean, log_std = np.split(learner.policy(observations)[0], 2, axis=1)
+    log_std = np.clip(log_std, LOG_STD_LOW, LOG_STD_HIGH)
+    u = mean + np.exp(log_std) * noise
+    gaussian = -0.5 * noise**2 - log_std - 0.5 * np.log(2 * np.pi)
+    return np.tanh(u), (gaussian - np.log(1 - np.tanh(u) ** 2)).sum(axis=1)
+
+
+def losses(learner, batch, next_noise, noise, fixed):
+    """J_Q, J_pi and J_alpha as functions of all parameters; `fixed` holds what each of them treats as a constant."""
+    taken = 2 * (batch.actions - learner.low) / (learner.high - learner.low) - 1
+    q = learner.critics(np.concatenate((batch.observations, taken), axis=1))[..., 0]
+    critic_loss = ((q - fixed["target"]) ** 2).mean(axis=1).sum() / 2
+    action, log_prob = policy_of(learner, batch.observations, noise)
+    q_new = fixed["critics"](np.concatenate((batch.observations, action), axis=1))[..., 0].min(axis=0)
+    policy_loss = (fixed["temperature"] * log_prob - q_new).mean()
+    temperature_loss = -learner.temperature * (fixed["log_prob"] - len(learner.low)).mean()
+    return critic_loss + policy_loss + temperature_loss
+
+
+def frozen(learner, batch, next_noise, noise):
+    """The constants of the three losses: the target, the critics that judge the policy, alpha, and log pi."""
+    copy = ActorCritic(3, learner.low, learner.high, np.random.default_rng(0), hidden=7, batch_size=6, dtype=np.float64)
+    copy.parameters[:] = learner.parameters
+    next_action, next_log_prob = policy_of(copy, batch.next_observations, next_noise)
+    pairs = np.concatenate((batch.next_observations, next_action), axis=1)
+    next_q = learner.target_critics(pairs)[..., 0].min(axis=0)
+    bootstrap = 0.9 * (next_q - copy.temperature * next_log_prob)
+    target = [r if end else r + b for r, b, end in zip(batch.rewards, bootstrap, batch.terminated, strict=True)]
+    log_prob = policy_of(copy, batch.observations, noise)[1]
+    return {"target": np.array(target), "critics": copy.critics, "temperature": copy.temperature, "log_prob": log_prob}
+
+
+@pytest.mark.parametrize("scale", [1.0, 12.0])  # 12: some log standard deviations are clipped
+def test_every_gradient_by_central_differences(scale):
+    learner = agent()
+    batch = rows(learner, scale=scale)
+    rng = np.random.default_rng(2)
+    next_noise, noise = rng.normal(size=(2, 6, 2))
+    fixed = frozen(learner, batch, next_noise, noise)
+    learner._fill_gradients(batch, next_noise, noise)
+    if scale > 1:
+        assert not learner._unclipped.all() and learner._unclipped.any()
+    gradients, h, worst = learner.gradients.copy(), 1e-6, 0.0
+    for i in range(len(learner.parameters)):
+        kept = learner.parameters[i]
+        values = []
+        for sign in (1, -1):
+            learner.parameters[i] = kept + sign * h
+            values.append(losses(learner, batch, next_noise, noise, fixed))
+        learner.parameters[i] = kept
+        numeric = (values[0] - values[1]) / (2 * h)
+        worst = max(worst, abs(numeric - gradients[i]) / max(abs(numeric), abs(gradients[i]), 1e-2))
+    assert worst < 1e-6
+    assert np.count_nonzero(gradients) > 0.6 * len(gradients)
+
+
+def test_the_td_error_of_an_update():
+    learner = agent()
+    batch = rows(learner)
+    next_noise, noise = np.random.default_rng(2).normal(size=(2, 6, 2))
+    fixed = frozen(learner, batch, next_noise, noise)
+    taken = 2 * (batch.actions - learner.low) / (learner.high - learner.low) - 1
+    q = learner.critics(np.concatenate((batch.observations, taken), axis=1))[..., 0]
+    np.testing.assert_allclose(learner._fill_gradients(batch, next_noise, noise), fixed["target"] - q, rtol=1e-12)
+
+
+def test_only_termination_ends_bootstrapping():
+    learner = agent()
+    noise = np.random.default_rng(2).normal(size=(2, 6, 2))
+    batch = rows(learner)
+
+    def td_error(terminated, truncated):
+        ends = {"terminated": np.full(6, terminated), "truncated": np.full(6, truncated)}
+        return learner._fill_gradients(Transitions(**vars(batch) | ends), *noise)
+
+    going_on = td_error(False, False)
+    np.testing.assert_array_equal(td_error(False, True), going_on)
+    over = td_error(True, False)
+    assert (over != going_on).all()
+    np.testing.assert_array_equal(td_error(True, True), over)
+
+
+def test_the_density_of_the_policy_integrates_to_one():
+    """log pi against the numerical integral of exp(log pi) over the actions, in one dimension."""
+    learner = agent(low=(-1.0,), high=(1.0,))
+    observation = np.array([[0.3, -1.0, 0.5]])
+    mean, log_std = learner.policy(observation)[0, 0]
+    before_squashing = np.linspace(-12, 12, 200_001)
+    actions = np.tanh(before_squashing)  # a grid that is fine near the bounds
+    noise = (before_squashing - mean) / np.exp(log_std)
+    n = len(actions)
+    learner.policy = MLP((3, 7, 7, 2), 1, n, learner.parameters[: n_parameters((3, 7, 7, 2), 1)], np.zeros(n))
+    sampled, log_prob, _ = learner._sample(np.repeat(observation, n, axis=0), noise[:, None])
+    np.testing.assert_allclose(sampled[:, 0], actions, atol=1e-9)
+    density = np.exp(log_prob)
+    distribution = np.cumsum((density[1:] + density[:-1]) / 2 * np.diff(actions))
+    assert distribution[-1] == pytest.approx(1, abs=1e-6)
+    middle = np.searchsorted(actions, np.tanh(mean))
+    assert distribution[middle] == pytest.approx(0.5, abs=1e-3)  # half of the samples lie below the squashed mean
+
+
+def test_log_probabilities_stay_finite_far_out():
+    learner = agent(low=(-1.0,), high=(1.0,), dtype=np.float32)
+    _, log_prob, _ = learner._sample(np.zeros((6, 3), np.float32), np.array([[-50], [-9], [0], [9], [30], [80]], np.float32))
+    assert np.isfinite(log_prob).all()
+
+
+def test_adam_against_a_textbook_loop():
+    learner = agent()
+    theta = learner.parameters.copy()
+    m, v = np.zeros_like(theta), np.zeros_like(theta)
+    for t in range(1, 6):
+        gradient = np.random.default_rng(t).normal(size=theta.shape)
+        learner.gradients[:] = gradient
+        learner._adam_step()
+        m = 0.9 * m + 0.1 * gradient
+        v = 0.999 * v + 0.001 * gradient**2
+        theta = theta - 0.01 * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
+        np.testing.assert_allclose(learner.parameters, theta, rtol=1e-12)
+
+
+def test_target_critics_follow_slowly_and_nothing_else_does():
+    learner = agent()
+    rng = np.random.default_rng(0)
+    before = learner.target_parameters.copy()
+    learner.update(rows(learner), rng)
+    moved = before + 0.005 * (learner._critic_parameters - before)
+    np.testing.assert_allclose(learner.target_parameters, moved, rtol=1e-12)
+
+
+def test_a_network_against_a_loop_over_rows():
+    sizes, copies, n = (3, 5, 4, 2), 2, 9
+    flat = np.zeros(n_parameters(sizes, copies))
+    network = MLP(sizes, copies, n, flat, np.zeros_like(flat))
+    network.initialize(np.random.default_rng(0))
+    assert len(flat) == 2 * (4 * 5 + 6 * 4 + 5 * 2) and np.abs(flat).max() <= 1 / np.sqrt(3)
+    x = np.random.default_rng(1).normal(size=(n, 3))
+    output = network.forward(x)
+    for k in range(copies):
+        for b in range(n):
+            h = x[b]
+            for layer, (weight, bias) in enumerate(zip(network.weights, network.biases, strict=True)):
+                h = h @ weight[k] + bias[k, 0]
+                h = np.maximum(h, 0) if layer < 2 else h
+            np.testing.assert_allclose(output[k, b], h)
+    np.testing.assert_allclose(network(x), output)
+
+
+def test_actions_lie_within_their_bounds():
+    learner = agent(low=(-2.0, 0.0, 5.0), high=(2.0, 1.0, 9.0), dtype=np.float32)
+    learner.parameters[:] *= 30
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        observation = learner.encode(rng.normal(size=3) * 5)
+        for action in (learner.act(observation), learner.act(observation, rng)):
+            assert action.shape == (3,) and (action >= learner.low).all() and (action <= learner.high).all()
+    observation = learner.encode([0, 0, 0])
+    np.testing.assert_array_equal(learner.act(observation), learner.act(observation))
+
+
+def test_discrete_actions_are_refused_with_advice():
+    space = gym.spaces.Discrete(2)
+    with pytest.raises(UserError, match="LinearQ"):
+        ActorCritic(4, space.start, space.n, np.random.default_rng(0))
+    with pytest.raises(UserError, match="finite"):
+        ActorCritic(4, [-np.inf], [np.inf], np.random.default_rng(0))
+
+
+def test_a_saved_agent_goes_on_bit_for_bit(tmp_path):
+    def train(learner, seed):
+        rng = np.random.default_rng(seed)
+        for k in range(10):
+            learner.update(rows(learner, seed=10 * seed + k), rng)
+
+    first, second = agent(dtype=np.float32), agent(dtype=np.float32, seed=5)
+    train(first, 0)
+    first.save(tmp_path / "agent.npz")
+    second.load(tmp_path / "agent.npz")
+    for learner in (first, second):
+        train(learner, 1)
+    for name in first.STATE:
+        assert np.asarray(getattr(first, name)).tobytes() == np.asarray(getattr(second, name)).tobytes(), name
+    observation = first.encode([0.1, 0.2, 0.3])
+    assert first.act(observation).tobytes() == second.act(observation).tobytes()
+    with pytest.raises(UserError, match="parameters of shape"):
+        agent(dtype=np.float32, hidden=8).load(tmp_path / "agent.npz")
+
+
+def test_training_stays_in_single_precision():
+    learner = agent(dtype=np.float32)
+    learner.update(rows(learner), np.random.default_rng(0))
+    for name in ("parameters", "target_parameters", "mean_gradient", "mean_square", "gradients"):
+        assert getattr(learner, name).dtype == np.float32
+    assert learner.act(learner.encode([0, 0, 0]), np.random.default_rng(0)).dtype == np.float32
+
+
+class Drift(gym.Env):
+    """A point in the plane that an action pushes, with bounds that differ; reward: minus the squared distance to (0, 0)."""
+
+    observation_space = gym.spaces.Box(-2, 2, (2,), np.float32)
+    action_space = gym.spaces.Box(np.array([-0.5, -0.1], np.float32), np.array([0.1, 0.5], np.float32))
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.place = self.np_random.uniform(-1, 1, 2)
+        return self.place.astype(np.float32), {}
+
+    def step(self, action):
+        assert self.action_space.contains(np.asarray(action, np.float32))
+        self.place = np.clip(self.place + action, -2, 2)
+        return self.place.astype(np.float32), -float(self.place @ self.place), False, False, {}
+
+
+def drift_agent(rng):
+    return ActorCritic(2, Drift.action_space.low, Drift.action_space.high, rng, hidden=32, batch_size=64, discount=0.9)
+
+
+def test_it_learns_a_second_environment():
+    task = Task("drift", "Drift", 20, drift_agent, steps=2000, threshold=-2, env_factory=Drift)
+    returns = minloro.finetune(task.make_agent(0), task, 2000, seed=0, evaluation_episodes=20)
+    evaluations = [r.episode_return for r in returns if r.phase == "eval"]
+    assert evaluations[0] < -10 and evaluations[-1] > -3
+
+
+def test_two_seeds_start_differently_and_one_seed_does_not():
+    task = minloro.make_task("pendulum")
+    same, again, other = (task.make_agent(seed).parameters.tobytes() for seed in (0, 0, 1))
+    assert same == again != other
