@@ -246,13 +246,16 @@ def _data_lines(summary: dict) -> list[str]:
     return lines
 
 
-def number(value: float) -> str:
+def number(value: float, like: float | None = None) -> str:
     """Format a figure: three decimals below 10, one below 1000, none above; never a negative zero.
+
+    like: the number whose size decides, by default `value` itself.
 
     >>> number(0.7442), number(186.04), number(-41858.3), number(-0.0001)
     ('0.744', '186.0', '-41,858', '0.000')
     """
-    digits = 3 if abs(value) < 10 else 1 if abs(value) < 1000 else 0
+    size = abs(value if like is None else like)
+    digits = 3 if size < 10 else 1 if size < 1000 else 0
     return f"{round(value, digits) + 0.0:,.{digits}f}"
 
 
@@ -264,9 +267,9 @@ def count(value: float) -> str:
 def _cell(figure: dict, n_seeds: int) -> str:
     if figure["mean"] is None:
         return "never" if figure.get("possible") else "-"
-    text = number(figure["mean"])
-    if figure["low"] is not None:
-        text += f" [{number(figure['low'])}, {number(figure['high'])}]"
+    values = [figure[name] for name in ("mean", "low", "high") if figure[name] is not None]
+    mean, *bounds = (number(value, like=max(map(abs, values))) for value in values)
+    text = f"{mean} [{', '.join(bounds)}]" if bounds else mean
     reached = figure.get("n_reached", n_seeds)
     return text if reached == n_seeds else f"{text} ({reached}/{n_seeds})"
 

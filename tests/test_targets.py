@@ -12,8 +12,8 @@ from minloro.cli import main
 pytestmark = pytest.mark.slow
 
 
-def run(tmp_path, *argv):
-    assert main(["cartpole", "--quiet", "--seeds", "10", *map(str, argv), "--out", str(tmp_path / "run")]) == 0
+def run(tmp_path, *argv, task="cartpole"):
+    assert main([task, "--quiet", "--seeds", "10", *map(str, argv), "--out", str(tmp_path / "run")]) == 0
     evaluations = defaultdict(list)
     for row in csv.DictReader(open(tmp_path / "run" / "returns.csv")):
         if row["phase"] == "eval":
@@ -52,3 +52,26 @@ def test_rl_alone_is_strong_and_stays_so(tmp_path):
     assert curves[:, :30].mean() >= 180
     assert curves[:, :60].mean() >= 190
     assert curves[:, -50:].mean() >= 195
+
+
+@pytest.mark.parametrize(
+    ("task", "rounds", "least"), [("cliffwalking", 200, -3500), ("frozenlake", 150, 98), ("mountaincar", 300, -39_000)]
+)
+def test_rl_alone_over_the_papers_rounds(tmp_path, task, rounds, least):
+    arms, _ = run(tmp_path, "--arms", "rl", "--steps", 200 * rounds, task=task)
+    assert arms["rl"]["paper_cumulative_reward"]["mean"] >= least
+
+
+@pytest.mark.parametrize(("task", "steps", "least"), [("taxi", 100_000, 7), ("acrobot", 30_000, -125)])
+def test_where_rl_alone_ends(tmp_path, task, steps, least):
+    arms, _ = run(tmp_path, "--arms", "rl", "--steps", steps, task=task)
+    assert arms["rl"]["final_return"]["mean"] >= least
+
+
+@pytest.mark.parametrize("source", ["published", "stand-in"])
+@pytest.mark.parametrize("task", ["cliffwalking", "frozenlake", "mountaincar"])
+def test_pretraining_does_not_spoil_learning_online(tmp_path, published, task, source):
+    data = ["--data", published(task)] if source == "published" else ["--fresh-data"]
+    run(tmp_path, "--arms", "rl,loro", "--steps", 20_000, *data, task=task)
+    difference = json.loads((tmp_path / "run" / "summary.json").read_text())["difference"]["loro-rl"]
+    assert difference["online_mean_return"]["verdict"] != "worse"
