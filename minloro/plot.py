@@ -74,7 +74,8 @@ def means(ax, summary: dict):
     ax.set_ylim(len(arms) - 0.4, -0.6)
     ax.set_xlabel("mean of the evaluations, 95% interval")
     _tidy(ax)
-    ax.legend(frameon=True, framealpha=0.8, edgecolor="none", fontsize=8)
+    if arms:
+        ax.legend(frameon=True, framealpha=0.8, edgecolor="none", fontsize=8)
     return ax
 
 
