@@ -63,8 +63,13 @@ def collect(task: Task, llm, episodes: int = 10, seed: int = 0, transcript=None,
     return from_rows(rows, sources, metadata)
 
 
-def collect_random(task: Task, transitions: int, seed: int = 0) -> Transitions:
-    """Return exactly `transitions` steps of a uniformly random policy; the last episode may be cut off (truncated)."""
+def collect_random(task: Task, transitions: int, seed: int = 0, step_limit: int | None = None) -> Transitions:
+    """Return exactly `transitions` steps of a uniformly random policy; the last episode may be cut off (truncated).
+
+    step_limit: of an episode, by default the task's. Where D was collected with a shorter one, so is its control: more short
+    episodes see more starts than few long ones, and that should not be taken for the model's doing.
+    """
+    step_limit = min(step_limit or task.step_limit, task.step_limit)
     if transitions < 1:
         raise UserError(f"{transitions} transitions make no data set: at least 1 is needed")
     env, rng = task.make_env(), stream(seed, "random-data")
@@ -75,11 +80,15 @@ def collect_random(task: Task, transitions: int, seed: int = 0) -> Transitions:
 
     while len(rows) < transitions:
         start = len(rows)
-        play_episode(env, choose, episode, stream_seed(seed, "random-data", episode), rows, sources, transitions)
+        env_seed = stream_seed(seed, "random-data", episode)
+        play_episode(env, choose, episode, env_seed, rows, sources, transitions, step_limit)
         episode += 1
     terminated = rows[-1][4]
-    unfinished = not terminated and len(rows) - start < task.step_limit
-    metadata = _metadata(task, seed, "uniformly random policy") | {"last_episode_unfinished": unfinished}
+    unfinished = not terminated and len(rows) - start < step_limit
+    metadata = _metadata(task, seed, "uniformly random policy") | {
+        "last_episode_unfinished": unfinished,
+        "collection_step_limit": step_limit,
+    }
     return from_rows(rows, sources, metadata)
 
 
@@ -179,7 +188,7 @@ def run_arm(job: Job) -> tuple[list[EpisodeReturn], object]:
     agent = job.task.make_agent(job.seed)
     data = None if job.arm == "rl" else job.data
     if job.arm == "random-data":
-        data = collect_random(job.task, len(data), job.seed)
+        data = collect_random(job.task, len(data), job.seed, data.metadata.get("collection_step_limit"))
     if job.arm in ("loro", "random-data"):
         pretrain(agent, data, job.updates, job.seed)
     offline = "keep" if job.arm == "mix" else job.offline

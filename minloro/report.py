@@ -127,7 +127,7 @@ def figures_by_arm(task, steps: int, rows: dict, data_by_seed: dict) -> dict[str
         if arm == "rl":
             mean, data_rounds = 0.0, 0
         elif arm == "random-data":
-            mean = float(np.mean([row.episode_return for row in returns if row.phase == "llm"]))
+            mean = random_mean(returns, data, task.step_limit)
         figures[arm].append(seed_figures(returns, steps, mean, data_rounds, online_points, task.threshold))
     return figures
 
@@ -135,6 +135,14 @@ def figures_by_arm(task, steps: int, rows: dict, data_by_seed: dict) -> dict[str
 def distinct(data_by_seed: dict) -> list:
     """Return every D once."""
     return list({id(data): data for data in data_by_seed.values()}.values())
+
+
+def random_mean(rows: Sequence, data, step_limit: int) -> float:
+    """Return the control's mean return while its data were collected, under the same step limit as D."""
+    played = [row for row in rows if row.phase == "llm"]
+    own_limit = min(data.metadata.get("collection_step_limit", step_limit), step_limit)
+    scale = [step_limit / own_limit if row.episode_length == own_limit else 1 for row in played]
+    return float(np.mean([row.episode_return * factor for row, factor in zip(played, scale, strict=True)]))
 
 
 def data_summary(task, data_by_seed: dict) -> dict | None:

@@ -16,18 +16,21 @@ def play_episode(
     rows: list[tuple],
     sources: list[str],
     most_rows: int | None = None,
+    most_steps: int | None = None,
 ) -> None:
     """Play one episode from `env_seed` and append its transitions to `rows`, in the order of transitions.COLUMNS.
 
     `choose(observation, rows, step)` returns an action and how it came about, which is appended to `sources`; it sees
-    all rows so far, those of earlier episodes too. At `most_rows` rows the episode is cut off: its last row is truncated.
+    all rows so far, those of earlier episodes too. At `most_rows` rows, and after `most_steps` steps, the episode is cut off: its last row is
+    truncated.
     """
     observation, _ = env.reset(seed=env_seed)
     step, ended = 0, False
     while not ended:
         action, source = choose(observation, rows, step)
         next_observation, reward, terminated, truncated, _ = env.step(action)
-        truncated = truncated or (len(rows) + 1 == most_rows and not terminated)
+        cut = len(rows) + 1 == most_rows or step + 1 == most_steps
+        truncated = truncated or (cut and not terminated)
         rows.append((observation, action, float(reward), next_observation, bool(terminated), bool(truncated), episode))
         sources.append(source)
         observation, step = next_observation, step + 1

@@ -325,3 +325,14 @@ def test_the_example_of_the_design(cartpole):
     minloro.pretrain(agent, data, updates=100, seed=0)
     returns = minloro.finetune(agent, cartpole, steps=600, data=data, seed=0)
     assert returns[0].phase == "eval" and returns[0].env_steps == len(data)
+
+
+def test_the_control_has_the_step_limit_of_the_data(cartpole):
+    task = minloro.make_task("pendulum")
+    data = minloro.collect_random(task, 120, step_limit=50)
+    assert data.episode_lengths.tolist() == [50, 50, 20] and data.metadata["last_episode_unfinished"]
+    assert np.flatnonzero(data.truncated).tolist() == [49, 99, 119] and not data.terminated.any()
+    again = Job(task, "random-data", 0, 400, data, updates=1, offline="keep")
+    lengths = [r.episode_length for r in run_arm(again)[0] if r.phase == "llm"]
+    assert lengths == [50, 50]
+    assert minloro.collect_random(cartpole, 100, step_limit=9).episode_lengths.max() == 9

@@ -176,3 +176,17 @@ def test_the_table_fits_into_a_hundred_columns(finished_run, cartpole):
     for arm in ("rl", "loro", "random-data", "mix", "llm"):
         assert sum(line.startswith(f"{arm} ") for line in text.splitlines()) >= 2
     assert "loro - random-data" in text and "indicative: " in text
+
+
+def test_the_controls_return_is_scaled_like_the_datas():
+    class Data:
+        metadata = {"collection_step_limit": 50}
+
+    rows = [
+        EpisodeReturn("llm", "x", 50, -100.0, 50),
+        EpisodeReturn("llm", "x", 70, -10.0, 20),
+        EpisodeReturn("eval", "x", 70, 5, 1),
+    ]
+    assert report.random_mean(rows, Data, 200) == (-400 - 10) / 2
+    Data.metadata = {}
+    assert report.random_mean(rows, Data, 200) == (-100 - 10) / 2
