@@ -20,9 +20,9 @@ def play_episode(
 ) -> None:
     """Play one episode from `env_seed` and append its transitions to `rows`, in the order of transitions.COLUMNS.
 
-    `choose(observation, rows, step)` returns an action and how it came about, which is appended to `sources`; it sees
-    all rows so far, those of earlier episodes too. At `most_rows` rows, and after `most_steps` steps, the episode is cut off: its last row is
-    truncated.
+    `choose(observation, rows, step)` returns an action and how it came about, which is appended to `sources`; it sees all
+    rows so far, those of earlier episodes too. At `most_rows` rows, and after `most_steps` steps, the episode is cut off:
+    its last row is truncated.
     """
     observation, _ = env.reset(seed=env_seed)
     step, ended = 0, False
