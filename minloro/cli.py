@@ -13,7 +13,9 @@ BLAS_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "V
 
 TASKS = ("cartpole", "mountaincar", "acrobot", "pendulum", "frozenlake", "cliffwalking", "taxi")
 ARMS = ("rl", "loro", "random-data", "mix", "llm")
+SAMPLING = ("reasoning", "max_tokens", "temperature", "top_p")
 SETTINGS = (
+    *SAMPLING,
     "arms",
     "seeds",
     "seed",
@@ -90,6 +92,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--llm-model", metavar="NAME", type=_text, help="the model, as that server names it")
     add("--stand-in-skill", metavar="P", type=_probability,
         help="share of the stand-in's steps that follow its rule (default 0.7)")  # fmt: skip
+    add("--reasoning", choices=("direct", "cot"), help="answer at once, or think step by step first (default direct)")
+    add("--max-tokens", metavar="N", type=_positive, help="of one reply (default 512, with cot 2048)")
+    add("--temperature", metavar="T", type=_non_negative, help="of sampling (default: the server's)")
+    add("--top-p", metavar="P", type=_probability, help="of sampling (default: the server's)")
+    add("--concurrency", metavar="N", type=_positive, help="episodes that the model plays at once; D does not depend on it")
+    add("--call-budget", metavar="N", type=_positive, help="calls to the model after which this run stops, to be resumed")
     add("--fresh-data", action="store_const", const=True, help="collect a D of its own for every seed")
     add = parser.add_argument_group("the run").add_argument
     add("--out", metavar="DIR", type=_text, help="folder for the results (default runs/TASK-date-time)")
@@ -125,6 +133,16 @@ def _probability(text: str) -> float:
         value = -1.0
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
+    return value
+
+
+def _non_negative(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 100:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 100")
     return value
 
 
@@ -171,10 +189,11 @@ def _run(args: argparse.Namespace) -> int:
             data = experiment.read_data(settings.data, task, settings, progress)
         about = {"minloro": __version__, "behaviour": experiment.behaviour(settings, data)}
         folder = RunFolder.create(args.out, about | vars(settings))
+    server = experiment.Server(args.llm_url, args.concurrency or 1, args.call_budget)
     resume = f"python -m minloro --resume {folder.path}" + (f" --llm-url {args.llm_url}" if args.llm_url else "")
     try:
         workers = args.jobs or _processors()
-        summary, returns, data_by_seed = experiment.run(settings, folder, data, args.llm_url, workers, progress)
+        summary, returns, data_by_seed = experiment.run(settings, folder, data, server, workers, progress)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"interrupted; go on with: {resume}") from None
     except (RunError, MemoryError, BrokenExecutor) as error:
@@ -206,13 +225,16 @@ def _new_settings(args: argparse.Namespace):
         raise UserError(f"say what to play: python -m minloro TASK, TASK one of {', '.join(TASKS)}")
     if (args.llm_url is None) != (args.llm_model is None):
         raise UserError("--llm-url and --llm-model belong together: give both, or neither to ask the stand-in")
+    for name in SAMPLING:
+        if args.llm_url is None and getattr(args, name) is not None:
+            raise UserError(f"--{name.replace('_', '-')} is for a language model: give --llm-url and --llm-model, too")
     for given, others in (("data", ("llm_url", "fresh_data", "stand_in_skill")), ("llm_url", ("stand_in_skill",))):
         for other in others:
             if getattr(args, given) is not None and getattr(args, other) is not None:
                 raise UserError(f"--{given} and --{other} exclude each other: leave one out".replace("_", "-"))
     task = make_task(args.task)
     defaults = {"arms": ARMS, "seeds": 5, "seed": 0, "steps": task.steps, "episodes": 10, "offline": task.offline}
-    defaults |= {"fresh_data": False, "stand_in_skill": 0.7}
+    defaults |= {"fresh_data": False, "stand_in_skill": 0.7, "reasoning": "direct"}
     typed = {name: getattr(args, name) for name in SETTINGS if getattr(args, name) is not None}
     unset = dict.fromkeys(SETTINGS)
     settings = Settings(task=args.task, updates=task.updates, **unset | defaults | typed)

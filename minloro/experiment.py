@@ -3,15 +3,15 @@
 This module knows no flags: the command line, or anybody else, fills in Settings.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from minloro import sweep
-from minloro.errors import UserError
+from minloro.errors import RunError, UserError
 from minloro.files import write_json
 from minloro.llm.client import ChatClient
 from minloro.llm.standin import StandInLLM
-from minloro.llm.transcript import Transcript
+from minloro.llm.transcript import BudgetSpent, Transcript
 from minloro.loro import GRID, Job, collect, data_returns, run_arm
 from minloro.progress import Progress
 from minloro.report import summarize
@@ -27,7 +27,8 @@ class Settings:
 
     seeds: how many, counted from `seed`. steps: the budget, D's included. episodes: of the LLM. data: a file with D.
     llm_model: who is asked; without it and without `data`, the stand-in with `stand_in_skill`. fresh_data: every seed
-    collects its own D. offline: what becomes of D after pretraining: keep, drop, or a share of every minibatch.
+    collects its own D. offline: what becomes of D after pretraining: keep, drop, or a share of every minibatch. reasoning,
+    max_tokens, temperature, top_p: how the model is asked.
     """
 
     task: str
@@ -42,6 +43,10 @@ class Settings:
     stand_in_skill: float
     offline: str | float
     updates: int
+    reasoning: str = "direct"
+    max_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
 
     @property
     def all_seeds(self) -> range:
@@ -50,6 +55,32 @@ class Settings:
     @property
     def needs_data(self) -> bool:
         return tuple(self.arms) != ("rl",)
+
+
+@dataclass(frozen=True)
+class Server:
+    """How a model is reached this time; none of it changes what D is. url: None to ask nobody. concurrency: episodes at once.
+
+    call_budget: new calls that may be made.
+    """
+
+    url: str | None = None
+    concurrency: int = 1
+    call_budget: int | None = None
+
+
+def task_of(settings: Settings) -> Task:
+    """Return the task with the prompt that the settings ask for."""
+    task = make_task(settings.task)
+    return replace(task, prompt=replace(task.prompt, reasoning=settings.reasoning))
+
+
+def make_llm(settings: Settings, task: Task, seed: int, url: str | None):
+    """Return who is asked: the model of the settings, or the stand-in."""
+    if settings.llm_model is None:
+        return StandInLLM(task, seed, settings.stand_in_skill)
+    limit = settings.max_tokens or (2048 if settings.reasoning == "cot" else 512)
+    return ChatClient(url, settings.llm_model, limit, settings.temperature, settings.top_p)
 
 
 def read_data(path: str | Path, task: Task, settings: Settings, progress: Progress) -> Transitions:
@@ -88,13 +119,13 @@ def check_budget(data: Transitions, settings: Settings, path: Path | None = None
         )
 
 
-def run(settings: Settings, folder: RunFolder, data: Transitions | None, llm_url: str | None, workers: int, progress):
+def run(settings: Settings, folder: RunFolder, data: Transitions | None, server: Server, workers: int, progress: Progress):
     """Do what the folder does not hold yet, write the results and return (summary, returns, D by seed).
 
     data: a given D. On an interruption, everything that was finished is in the folder.
     """
-    task = make_task(settings.task)
-    data_by_seed = _gather_data(settings, task, folder, data, llm_url, progress) if settings.needs_data else {}
+    task = task_of(settings)
+    data_by_seed = _gather_data(settings, task, folder, data, server, progress) if settings.needs_data else {}
     jobs = _open_jobs(settings, task, folder, data_by_seed)
     total = len(settings.all_seeds) * len([arm for arm in settings.arms if arm != "llm"])
     try:
@@ -112,10 +143,10 @@ def run(settings: Settings, folder: RunFolder, data: Transitions | None, llm_url
     return summary, returns, data_by_seed
 
 
-def _gather_data(settings, task, folder, data, llm_url, progress) -> dict[int, Transitions]:
+def _gather_data(settings, task, folder, data, server, progress) -> dict[int, Transitions]:
     """Return {seed: D}: from the folder where it is there, else given, else collected."""
     collected: dict[int, Transitions] = {}
-    with Transcript(folder.transcript) as transcript:
+    with Transcript(folder.transcript, server.call_budget) as transcript:
         for seed in settings.all_seeds:
             if collected and not settings.fresh_data:
                 collected[seed] = collected[settings.seed]
@@ -124,30 +155,39 @@ def _gather_data(settings, task, folder, data, llm_url, progress) -> dict[int, T
             if path.exists():
                 collected[seed] = load_transitions(path, task)
             else:
-                collected[seed] = data or _collect(settings, task, seed, transcript, llm_url, progress)
-                save_transitions(path, collected[seed])
+                collected[seed] = data or _collect(settings, task, seed, transcript, server, progress)
+                _save_collected(collected[seed], path, settings)
             check_budget(collected[seed], settings, path)
     if data is not None and not folder.transcript.stat().st_size:
         folder.transcript.unlink()  # nobody was asked
     return collected
 
 
-def _collect(settings, task, seed, transcript, llm_url, progress) -> Transitions:
-    if settings.llm_model is None:
-        llm = StandInLLM(task, seed, settings.stand_in_skill)
-    else:
-        llm = ChatClient(llm_url, settings.llm_model)
-    played, who = 0, settings.llm_model or "stand-in"
-    progress.show(f"collecting, {who}", played, settings.episodes)
+def _collect(settings, task, seed, transcript, server, progress) -> Transitions:
+    llm = make_llm(settings, task, seed, server.url)
+    if server.concurrency > 1 and task.prompt.remembers:
+        progress.warn("this prompt remembers earlier episodes: they are played one after the other")
+    most = settings.episodes * task.step_limit
 
-    def on_episode(policy, rows):
-        nonlocal played
-        played += 1
-        counts = policy.counts
-        detail = f"{counts['calls']} calls, {counts['parse_failures']} unreadable replies, {counts['tokens']} tokens"
-        progress.show(f"collecting, {who}", played, settings.episodes, detail)
+    def on_call(counts):
+        detail = f"{counts['parse_failures']} unreadable replies, {counts['tokens']:,} tokens"
+        progress.show(f"asking {llm.name}", counts["calls"], most, detail)
 
-    return collect(task, llm, settings.episodes, seed, transcript, on_episode)
+    try:
+        return collect(task, llm, settings.episodes, seed, transcript, server.concurrency, on_call)
+    except BudgetSpent:
+        raise RunError("the call budget was spent before one episode was finished") from None
+
+
+def _save_collected(data: Transitions, path: Path, settings: Settings) -> None:
+    """Write D; where the budget of calls ended it early, beside its place, and stop: it can be resumed, or used as it is."""
+    finished, asked = data.n_finished, data.metadata.get("episodes_asked", 0)
+    if settings.data is not None or finished >= asked:
+        save_transitions(path, data)
+        return
+    part = path.with_name(f"{path.stem}-part.npz")
+    save_transitions(part, data)
+    raise RunError(f"the call budget was spent after {finished} of {asked} episodes, which are in {part}")
 
 
 def _open_jobs(settings, task, folder, data_by_seed) -> list[Job]:

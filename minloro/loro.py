@@ -9,6 +9,7 @@ counted in environment steps, D's included, and a uniformly random policy's data
 """
 
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -19,6 +20,7 @@ import numpy as np
 import minloro
 from minloro.errors import UserError
 from minloro.llm.policy import LLMPolicy
+from minloro.llm.transcript import BudgetSpent, Transcript
 from minloro.randomness import stream, stream_seed
 from minloro.replay import ReplayBuffer
 from minloro.rollout import evaluate, play_episode
@@ -40,25 +42,50 @@ class EpisodeReturn(NamedTuple):
     episode_length: float
 
 
-def collect(task: Task, llm, episodes: int = 10, seed: int = 0, transcript=None, on_episode=None) -> Transitions:
+def collect(
+    task: Task, llm, episodes: int = 10, seed: int = 0, transcript: Transcript | None = None, concurrency: int = 1, on_call=None
+) -> Transitions:
     """Let `llm` play and return D: its transitions, in order, with the metadata that belong to them.
 
-    transcript: where replies are kept and looked up. on_episode(policy, rows): called after each episode.
+    transcript: where replies are kept and looked up. concurrency: episodes that are played at once, in threads; D does not
+    depend on it. (Where the prompt remembers earlier episodes they are played one after the other, whatever it says.)
+    on_call(counts): called after every step, from the thread that made it. Where the transcript's budget of calls is spent,
+    the episodes that were finished are returned, and the metadata say how many were asked for.
     """
     if episodes < 1:
         raise UserError(f"{episodes} episodes make no data set: at least 1 must be played")
     if task.prompt is None:
         raise UserError(f"the task {task.name} has no prompt: give it one, or start from a data set")
-    env = task.make_env()
-    policy = LLMPolicy(task, llm, seed, transcript)
-    rows, sources = [], []
-    for episode in range(episodes):
-        choose = partial(policy.choose, episode=episode)
-        play_episode(env, choose, episode, stream_seed(seed, "collection", episode), rows, sources)
-        if on_episode is not None:
-            on_episode(policy, rows)
+    transcript = transcript or Transcript(None)
+    policy = LLMPolicy(task, llm, seed, transcript, on_call)
+    shared: tuple[list, list] = ([], [])  # rows and sources of all episodes, where the prompt remembers them
+
+    def play(episode: int) -> tuple[list, list, bool]:
+        rows, sources = shared if task.prompt.remembers else ([], [])
+        start, choose = len(rows), partial(policy.choose, episode=episode)
+        try:
+            play_episode(task.make_env(), choose, episode, stream_seed(seed, "collection", episode), rows, sources)
+        except BudgetSpent:
+            return [], [], False
+        except BaseException:
+            transcript.stopped = True  # the other threads need not go on
+            raise
+        return rows[start:], sources[start:], True
+
+    with ThreadPoolExecutor(1 if task.prompt.remembers else concurrency) as pool:
+        try:
+            played = list(pool.map(play, range(episodes)))
+        except BaseException:
+            transcript.stopped = True
+            raise
+    rows = [row for episode, _, _ in played for row in episode]
+    sources = [source for _, episode, _ in played for source in episode]
+    finished = sum(complete for *_, complete in played)
+    if not finished:
+        raise BudgetSpent
     metadata = _metadata(task, seed, llm.source) | {"model": policy.model, "llm": dict(policy.counts)}
-    metadata |= {"sampling": llm.settings, "prompt": task.prompt.system, "reminder": task.prompt.reminder}
+    metadata |= {"sampling": llm.settings | {"dropped": getattr(llm, "dropped", [])}, "episodes_asked": episodes}
+    metadata |= {"prompt": task.prompt.system, "reminder": task.prompt.reminder}
     metadata["prompt_sha256"] = hashlib.sha256(task.prompt.system.encode()).hexdigest()
     return from_rows(rows, sources, metadata)
 

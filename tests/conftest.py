@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import minloro
+from minloro.llm import client
 
 PUBLISHED = Path(__file__).resolve().parents[2] / "shared" / "data" / "qwen2.5-7b"
 
@@ -18,6 +19,13 @@ PUBLISHED = Path(__file__).resolve().parents[2] / "shared" / "data" / "qwen2.5-7
 def no_key(monkeypatch):
     """No test may see, or send, a real key."""
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+
+
+@pytest.fixture(autouse=True)
+def short_waits(monkeypatch):
+    """The waits between the attempts of a client, a hundred times shorter."""
+    for name in ("BACKOFF", "LONGEST_BACKOFF"):
+        monkeypatch.setattr(client, name, getattr(client, name) / 100)
 
 
 @pytest.fixture

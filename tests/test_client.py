@@ -1,4 +1,7 @@
+import json
 import socket
+import threading
+from email.utils import format_datetime
 
 import pytest
 from servers import completion, serve
@@ -10,29 +13,33 @@ from minloro.llm import client
 MESSAGES = [{"role": "user", "content": "Which way?"}]
 SAMPLE = (0, 0, 0, 0)
 KEY = "sk-a-key-that-nobody-may-see"
+GOOD = (200, completion("Action: 2"))
 
 
-def ask(url, model="tiny"):
-    return minloro.ChatClient(url, model).complete(MESSAGES, SAMPLE)
+def ask(url, model="tiny", **settings):
+    return minloro.ChatClient(url, model, **settings).complete(MESSAGES, SAMPLE)
+
+
+def in_turn(*answers):
+    """Answer with each of `answers`, then with the last one for ever."""
+    left = list(answers)
+    return lambda *_: left.pop(0) if len(left) > 1 else left[0]
 
 
 def test_a_call_and_its_answer():
     usage = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10, "details": {"cached": 1}}
     with serve(lambda *_: (200, completion("Action: 2", model="tiny-v2", usage=usage))) as (url, received):
-        reply = ask(url + "/")
+        reply = ask(url + "/", temperature=0.5, top_p=0.9, max_tokens=77)
     assert (reply.text, reply.model, reply.finish_reason) == ("Action: 2", "tiny-v2", "stop")
     assert reply.usage == {"prompt_tokens": 7, "completion_tokens": 3} and reply.latency > 0
     path, body, headers = received[0]
     assert path == "/v1/chat/completions" and "Authorization" not in headers
-    assert body == {"model": "tiny", "messages": MESSAGES, "max_tokens": 512}
+    assert body == {"model": "tiny", "messages": MESSAGES, "max_tokens": 77, "temperature": 0.5, "top_p": 0.9}
 
 
 def test_what_a_server_may_leave_out():
-    for body in (
-        completion("hi"),
-        completion("hi", usage=None, model=None),
-        {"choices": [{"message": {"content": "hi"}}]},
-    ):
+    bare = {"choices": [{"message": {"content": "hi"}}]}
+    for body in (completion("hi"), completion("hi", usage=None, model=None), bare):
         with serve(lambda *_, body=body: (200, body)) as (url, _):
             reply = ask(url)
         assert (reply.text, reply.model, reply.usage) == ("hi", "tiny", {})
@@ -40,52 +47,200 @@ def test_what_a_server_may_leave_out():
         assert ask(url).text == ""
 
 
-def test_the_key_is_sent_and_shown_nowhere(monkeypatch, tmp_path):
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("Action: 1", "Action: 1"), ("<think>Action: 1\n</think>\nAction: 2", "\nAction: 2"), ("<think>Action: 1", ""),
+        ("a hidden thought\n</think>Action: 2", "Action: 2"), ("Well.<think>x</think>Action: 2<think>Action: 1", "Action: 2"),
+        ("", ""), ("<think></think>", ""),
+    ],
+)  # fmt: skip
+def test_reasoning_in_tags_is_no_answer(text, answer):
+    assert client.Reply(text, "m").answer == answer
+
+
+def test_reasoning_fields_are_never_read():
+    body = completion(None)
+    body["choices"][0]["message"] |= {"reasoning_content": "Action: 1", "reasoning": "Action: 1", "thinking": "Action: 1"}
+    with serve(lambda *_: (200, body)) as (url, _):
+        assert ask(url).answer == ""
+
+
+def test_a_reply_that_was_cut_off_is_no_answer():
+    body = completion("So I choose\nAction: 1")
+    body["choices"][0]["finish_reason"] = "length"
+    with serve(lambda *_: (200, body)) as (url, received):
+        reply = ask(url)
+    assert reply.answer == "" and "Action: 1" in reply.text and len(received) == 1
+
+
+def test_the_token_limit_changes_its_name_only_where_the_server_says_so():
+    """As OpenAI's newer models do; Ollama knows max_tokens only, and ignores the other without a word."""
+
+    def answer(body, headers):
+        if "max_tokens" in body:
+            return 400, {"error": {"message": "Unsupported parameter: use 'max_completion_tokens' instead of 'max_tokens'."}}
+        return GOOD
+
+    with serve(answer) as (url, received):
+        chat = minloro.ChatClient(url, "o1", max_tokens=99)
+        for _ in range(3):
+            assert chat.complete(MESSAGES, SAMPLE).text == "Action: 2"
+    assert [("max_tokens" in b, b.get("max_completion_tokens")) for _, b, _ in received] == [(True, None)] + [(False, 99)] * 3
+    assert chat.request(MESSAGES)["max_tokens"] == 99  # the key of a call does not depend on what the server calls it
+
+
+@pytest.mark.parametrize("refused", [("temperature",), ("top_p",), ("temperature", "top_p")])
+def test_a_setting_that_a_model_refuses_is_dropped_once_and_remembered(refused):
+    def answer(body, headers):
+        for name in refused:
+            if name in body:
+                return 400, {"error": {"message": f"Unsupported value: '{name}' does not support 0.5 with this model."}}
+        return GOOD
+
+    with serve(answer) as (url, received):
+        chat = minloro.ChatClient(url, "o1", temperature=0.5, top_p=0.5)
+        for _ in range(3):
+            chat.complete(MESSAGES, SAMPLE)
+    assert len(received) == len(refused) + 3 and chat.dropped == list(refused)
+    assert not set(refused) & received[-1][1].keys()
+
+
+def test_a_refusal_of_something_else_is_final():
+    with serve(lambda *_: (400, {"error": {"message": "context length exceeded"}})) as (url, received):
+        with pytest.raises(UserError, match="status 400"):
+            ask(url, temperature=0.5)
+    assert len(received) == 1
+
+
+FAULTS = {
+    **{f"status {status}": (status, {}) for status in (408, 409, 429, 500, 502, 503, 529)},
+    "hangs up": None,
+    "half a body": (200, b'{"choices": [{"mess', {"X-Half": "yes"}),
+    "broken JSON": (200, b'{"choices": ['),
+    "an error in a 200 answer": (200, {"error": {"message": "overloaded", "code": 502}}),
+    "a list": (200, [1]),
+    "no choices": (200, {"choices": []}),
+    "a number for a text": (200, completion(5)),
+    "a list for a text": (200, completion(["Action: 2"])),
+    "no message": (200, {"choices": [{"message": None}]}),
+    "a text for usage": (200, completion("Action: 2", usage="many")),
+    "a number for a model": (200, completion("Action: 2", model=5)),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_the_identical_request_is_sent_again(fault):
+    with serve(in_turn(FAULTS[fault], FAULTS[fault], GOOD)) as (url, received):
+        assert ask(url).text == "Action: 2"
+    bodies = [json.dumps(body) for _, body, _ in received]
+    assert len(bodies) == 3 and len(set(bodies)) == 1
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_that_stays_ends_in_one_line(fault):
+    with serve(lambda *_: FAULTS[fault]) as (url, received), pytest.raises(RunError) as caught:
+        ask(url)
+    assert "\n" not in str(caught.value) and url in str(caught.value)
+    assert len(received) == client.ATTEMPTS
+
+
+@pytest.mark.parametrize(
+    ("status", "message"), [(401, "OPENAI_API_KEY"), (403, "OPENAI_API_KEY"), (404, "no model 'tiny'"), (400, "400")]
+)
+def test_what_no_repetition_can_mend(status, message):
+    with serve(lambda *_: (status, {"error": "no"})) as (url, received), pytest.raises(UserError, match=message):
+        ask(url)
+    assert len(received) == 1
+
+
+def test_redirects_are_not_followed():
+    with serve(lambda *_: GOOD) as (other, reached):
+        with serve(lambda *_: (302, {}, {"Location": f"{other}/chat/completions"})) as (url, _):
+            with pytest.raises(RunError, match="status 302"):
+                ask(url)
+    assert not reached
+
+
+def test_retry_after_is_waited_for(monkeypatch):
+    from datetime import datetime, timedelta, timezone
+
+    waits = []
+    monkeypatch.setattr("urllib3.util.retry.time.sleep", waits.append)
+    soon = format_datetime(datetime.now(timezone.utc) + timedelta(seconds=40), usegmt=True)
+    for header, low, high in (("7", 7, 7), ("0.25", 0.25, 0.25), (soon, 30, 41)):
+        waits.clear()
+        with serve(in_turn((429, {}, {"Retry-After": header}), GOOD)) as (url, _):
+            ask(url)
+        assert len(waits) == 1 and low <= waits[0] <= high
+    waits.clear()
+    with serve(in_turn((503, {}, {"Retry-After": "soon"}), GOOD)) as (url, _):
+        assert ask(url).text == "Action: 2"
+    for header in ("121", "86400", "1e9", "inf", "nan"):
+        with serve(lambda *_, header=header: (429, {}, {"Retry-After": header})) as (url, received):
+            with pytest.raises(RunError, match="go on later"):
+                ask(url)
+        assert len(received) == 1
+
+
+def test_the_key_is_sent_and_shown_nowhere(monkeypatch, tmp_path, caplog):
+    caplog.set_level("DEBUG")
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     (tmp_path / ".netrc").write_text("machine 127.0.0.1 login somebody password else\n")
     monkeypatch.setenv("HOME", str(tmp_path))
-    with serve(lambda *_: (200, completion("x"))) as (url, received):
+    with serve(lambda *_: GOOD) as (url, received):
         chat = minloro.ChatClient(url, "tiny")
         chat.complete(MESSAGES, SAMPLE)
     assert received[0][2]["Authorization"] == f"Bearer {KEY}"
-    assert KEY not in repr(chat) + repr(vars(chat)) + str(chat.request(MESSAGES))
-    for answer in ((401, {"error": f"bad key {KEY}"}), (500, KEY.encode()), (200, KEY.encode())):
+    assert KEY not in repr(chat) + repr(vars(chat)) + str(chat.request(MESSAGES)) + caplog.text
+    for answer in ((401, {"error": f"bad key {KEY}"}), (500, KEY.encode()), (200, KEY.encode()), None):
         with serve(lambda *_, answer=answer: answer) as (url, _), pytest.raises((UserError, RunError)) as caught:
             ask(url)
-        assert KEY not in str(caught.value) and caught.value.__suppress_context__ | (caught.value.__context__ is None)
+        assert KEY not in str(caught.value) and (caught.value.__suppress_context__ or caught.value.__context__ is None)
+
+
+@pytest.mark.parametrize("key", ["sk-1\nsk-2", "sk-ü", "sk 1", "sk-\x00"])
+def test_a_key_that_cannot_be_one_is_refused_unseen(monkeypatch, key):
+    if "\x00" in key:
+        pytest.skip("no environment holds a NUL")
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    with pytest.raises(UserError, match="OPENAI_API_KEY") as caught:
+        minloro.ChatClient("http://localhost:1/v1", "tiny")
+    assert key not in str(caught.value)
 
 
 def test_without_a_key_netrc_is_not_read(monkeypatch, tmp_path):
     (tmp_path / ".netrc").write_text("machine 127.0.0.1 login somebody password else\n")
     monkeypatch.setenv("HOME", str(tmp_path))
-    with serve(lambda *_: (200, completion("x"))) as (url, received):
+    with serve(lambda *_: GOOD) as (url, received):
         ask(url)
     assert "Authorization" not in received[0][2]
 
 
-@pytest.mark.parametrize(
-    ("answer", "kind", "message"),
-    [
-        ((401, {}), UserError, "OPENAI_API_KEY"),
-        ((403, {}), UserError, "OPENAI_API_KEY"),
-        ((404, {}), UserError, "no model 'tiny'"),
-        ((400, {}), UserError, "status 400"),
-        ((500, {}), RunError, "status 500"),
-        ((302, {}, {"Location": "http://127.0.0.1:9/"}), RunError, "status 302"),
-        ((200, b"<html>"), RunError, "not a chat completion"),
-        ((200, []), RunError, "not a chat completion"),
-        ((200, {"choices": []}), RunError, "not a chat completion"),
-        ((200, {"choices": [{"message": None}]}), RunError, "not a chat completion"),
-        ((200, {"choices": [{"message": {"content": ["x"]}}]}), RunError, "not a chat completion"),
-        ((200, {"error": {"message": "overloaded"}}), RunError, "not a chat completion"),
-        (None, RunError, "broke the connection"),
-    ],
-)
-def test_unusable_answers_end_in_one_line(answer, kind, message):
-    with serve(lambda *_: answer) as (url, received), pytest.raises(kind, match=message) as caught:
-        ask(url)
-    assert "\n" not in str(caught.value) and url in str(caught.value)
-    assert len(received) == 1  # no redirect is followed
+def test_a_proxy_of_the_environment_is_used(monkeypatch):
+    with serve(lambda *_: GOOD) as (proxy, received):
+        monkeypatch.setenv("http_proxy", proxy.removesuffix("/v1"))
+        monkeypatch.delenv("no_proxy", raising=False)
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        assert ask("http://model.invalid/v1").text == "Action: 2"
+    assert received[0][0] == "http://model.invalid/v1/chat/completions"
+
+
+def test_threads_have_sessions_of_their_own():
+    sessions = []
+    with serve(lambda *_: GOOD) as (url, received):
+        chat = minloro.ChatClient(url, "tiny")
+
+        def work():
+            chat.complete(MESSAGES, SAMPLE)
+            sessions.append(chat._session)
+
+        threads = [threading.Thread(target=work) for _ in range(5)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert len({id(s) for s in sessions}) == 5 and len(received) == 5
 
 
 def test_nobody_there():
@@ -97,15 +252,18 @@ def test_nobody_there():
 
 
 def test_a_server_that_hangs(monkeypatch):
-    monkeypatch.setattr(client, "READ_TIMEOUT", 0.2)
+    monkeypatch.setattr(client, "READ_TIMEOUT", 0.1)
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
-        silent.listen()
-        with pytest.raises(RunError, match="did not answer in time"):
+        silent.listen(50)
+        with pytest.raises(RunError, match=r"6 times \(ReadTimeoutError\)"):
             ask(f"http://127.0.0.1:{silent.getsockname()[1]}/v1")
 
 
-@pytest.mark.parametrize("url", ["localhost:11434", "ftp://x/v1", "", "http://", "http://me:secret@x/v1", "http://x/v1?key=secret", "http://[x/v1"])  # fmt: skip  # noqa: E501
+@pytest.mark.parametrize(
+    "url", ["localhost:11434", "ftp://x/v1", "", "http://", "http://me:secret@x/v1", "http://x/v1?key=secret", "http://[x/v1",
+            "http://ü/v1", "http://x:99999/v1", "http://x:secret/v1"],
+)  # fmt: skip
 def test_addresses_that_cannot_be_asked(url):
     with pytest.raises(UserError, match="--llm-url") as caught:
         minloro.ChatClient(url, "tiny")

@@ -1,6 +1,7 @@
 """What the prompts say is what the environments do."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ def texts(task, episodes=6, skill=0.3):
         seen.append((state, list(rows), original(state, rows)))
         return seen[-1][2]
 
-    object.__setattr__(task, "prompt", minloro.Prompt(task.prompt.rules, task.prompt.actions, describe))
+    object.__setattr__(task, "prompt", replace(task.prompt, describe=describe))
     minloro.collect(task, minloro.StandInLLM(task, skill=skill), episodes=episodes)
     return seen
 

@@ -1,20 +1,31 @@
-"""ChatClient: one POST to {url}/chat/completions, the form that language-model servers have in common.
+"""ChatClient: POST {url}/chat/completions, the form that OpenAI, Ollama, llama.cpp, vLLM, LM Studio and OpenRouter share.
 
-The key comes from the environment variable OPENAI_API_KEY only. It is handed to `requests` as an auth object, stands in
-no message, file or repr, and is never sent along a redirect, because redirects are not followed.
+What these servers do differently is handled here: which field limits the reply, settings that a model refuses, reasoning in
+tags, answers without usage. Faults of transport are met by sending the identical request again; a reply that is there but says
+no action is not a fault of transport, and is left to the policy.
+
+The key comes from the environment variable OPENAI_API_KEY only. It is handed to `requests` as an auth object, stands in no
+message, file or repr, and is never sent along a redirect, because redirects are not followed.
 """
 
 import os
+import re
+import threading
 import time
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 import requests
-from urllib3.exceptions import HTTPError, NewConnectionError
+from requests.adapters import HTTPAdapter
+from urllib3.exceptions import HTTPError, InvalidHeader, NewConnectionError
+from urllib3.util import Retry
 
 from minloro.errors import RunError, UserError
 
 CONNECT_TIMEOUT, READ_TIMEOUT = 10.0, 300.0  # seconds; a large model on a small machine answers slowly
+ATTEMPTS = 6  # sendings of one request before the run stops
+BACKOFF, LONGEST_BACKOFF, LONGEST_WAIT = 0.5, 30.0, 120.0  # seconds: first wait, its limit, what a server may ask for
+RETRIED = frozenset((408, 409, 429, *range(500, 600)))
 COUNTED = ("prompt_tokens", "completion_tokens")
 
 
@@ -26,67 +37,138 @@ class Reply:
     model: str
     finish_reason: str | None = None
     usage: dict = field(default_factory=dict)  # tokens by kind, of the COUNTED ones that the server reports
-    latency: float = 0.0  # seconds
+    latency: float = 0.0  # seconds, the waits before a repeated request included
+
+    @property
+    def answer(self) -> str:
+        """The text without reasoning; nothing where the reply was cut off at its limit.
+
+        >>> Reply("<think>Action: 1?</think>Action: 2", "m").answer, Reply("<think>It leans", "m").answer
+        ('Action: 2', '')
+        """
+        if self.finish_reason == "length":
+            return ""
+        visible = self.text.rpartition("</think>")[2]  # some servers leave the opening tag out
+        return visible.partition("<think>")[0]
+
+
+class _Retry(Retry):
+    """urllib3's retries, with a Retry-After that may be a decimal number, and may not be longer than two minutes."""
+
+    def parse_retry_after(self, retry_after: str) -> float:
+        try:
+            seconds = float(retry_after)
+        except ValueError:
+            try:
+                seconds = super().parse_retry_after(retry_after)
+            except InvalidHeader:
+                return 0.0  # the ordinary backoff
+        if not seconds <= LONGEST_WAIT:
+            raise RunError(f"the server asks for a pause of {seconds:.0f} s: go on later")
+        return max(seconds, 0.0)
+
+
+class _Unusable(Exception):
+    """An answer that is broken, though its status says that it is not."""
 
 
 class ChatClient:
-    """Ask a language model behind any OpenAI-compatible server.
+    """Ask a language model behind any OpenAI-compatible server. Threads may share a client; each has its own session.
 
-    url: such as http://localhost:11434/v1, or None to answer from an earlier transcript alone. model: as the server
-    names it. max_tokens: of one reply.
+    url: such as http://localhost:11434/v1, or None to answer from an earlier transcript alone. model: as the server names it.
+    max_tokens: of one reply. temperature, top_p: sent where given. `dropped` lists the settings that the server refused.
     """
 
     source = "LLM"
 
-    def __init__(self, url: str | None, model: str, max_tokens: int = 512):
+    def __init__(
+        self, url: str | None, model: str, max_tokens: int = 512, temperature: float | None = None, top_p: float | None = None
+    ):
         if url is not None:
             _check_url(url)
-        self.url, self.name, self.max_tokens = url and url.rstrip("/"), model, max_tokens
-        self._session = requests.Session()
-        key = os.environ.get("OPENAI_API_KEY", "").strip()
-        if not (key.isascii() and key.isprintable()) or " " in key:
-            raise UserError("OPENAI_API_KEY holds blanks, line breaks or characters that no key has: set it again")
-        self._session.auth = _auth(key)
-
-    @property
-    def settings(self) -> dict:
-        """How replies are sampled; part of every request, and of D's metadata."""
-        return {"max_tokens": self.max_tokens}
+        self.url, self.name = url and url.rstrip("/"), model
+        settings = {"max_tokens": max_tokens, "temperature": temperature, "top_p": top_p}
+        self.settings = {name: value for name, value in settings.items() if value is not None}
+        self.dropped: list[str] = []
+        self.limit_field = "max_tokens"
+        self._sign = _auth(os.environ.get("OPENAI_API_KEY", "").strip())
+        self._local = threading.local()
 
     def request(self, messages: list[dict]) -> dict:
-        """Return the JSON body of the call."""
+        """Return what is asked, whatever of it the server turns out to refuse: the transcript's key."""
         return {"model": self.name, "messages": messages, **self.settings}
 
     def complete(self, messages: list[dict], sample: tuple[int, ...]) -> Reply:
-        """Ask once and return the Reply; `sample` only tells answers to the same question apart, in the transcript.
+        """Ask until an answer is there; `sample` only tells answers to the same question apart, in the transcript.
 
-        Raises UserError where the server's address, key or model is wrong, RunError where its answer is unusable.
+        Raises UserError where the address, the key or the model is wrong, RunError where the server keeps failing.
         """
         if self.url is None:
             raise UserError("the transcript does not hold the next reply; add --llm-url to go on asking the model")
         start = time.perf_counter()
-        response = self._post(self.request(messages))
-        return _read_reply(response, self.name, time.perf_counter() - start, self.url)
+        for attempt in range(ATTEMPTS):
+            try:
+                body = self._post(messages)
+                return _read_reply(body, self.name, time.perf_counter() - start)
+            except _Unusable as error:
+                problem = str(error)
+                time.sleep(min(BACKOFF * 2**attempt, LONGEST_BACKOFF))
+        raise RunError(f"{self.url} gave {ATTEMPTS} unusable answers, the last one {problem}")
 
-    def _post(self, body: dict) -> requests.Response:
+    def _post(self, messages: list[dict]) -> object:
+        """Send the request, adapting it to what the server refuses, and return the JSON of its answer."""
+        while True:
+            sent = {name: value for name, value in self.request(messages).items() if name not in self.dropped}
+            sent[self.limit_field] = sent.pop("max_tokens")
+            response = self._send(sent)
+            if response.status_code != 400 or not self._adapt(sent, response.text):
+                break
+        _raise_for_status(response, self.url, self.name)
         try:
-            response = self._session.post(
-                f"{self.url}/chat/completions",
-                json=body,
-                timeout=(CONNECT_TIMEOUT, READ_TIMEOUT),
-                allow_redirects=False,
-            )
-        except requests.Timeout:
-            raise RunError(f"{self.url} did not answer in time ({READ_TIMEOUT:.0f} s)") from None
+            return response.json()
+        except ValueError:
+            raise _Unusable("is not JSON") from None
+
+    def _adapt(self, sent: dict, complaint: str) -> bool:
+        """Change what is sent after a 400 that names a setting; say whether there is something new to try."""
+        if "max_completion_tokens" in complaint and "max_tokens" in sent:
+            self.limit_field = "max_completion_tokens"
+            return True
+        for name in ("temperature", "top_p"):
+            if name in sent and re.search(rf"\b{name}\b", complaint):
+                if name not in self.dropped:
+                    self.dropped.append(name)
+                return True
+        return False
+
+    def _send(self, body: dict) -> requests.Response:
+        url = f"{self.url}/chat/completions"
+        try:
+            return self._session.post(url, json=body, timeout=(CONNECT_TIMEOUT, READ_TIMEOUT), allow_redirects=False)
+        except (requests.exceptions.ChunkedEncodingError, requests.exceptions.ContentDecodingError):
+            raise _Unusable("was cut short") from None
+        except requests.exceptions.RetryError as error:
+            raise RunError(f"{self.url} failed {ATTEMPTS} times ({_reason(error)})") from None
         except requests.ConnectionError as error:
-            reason = getattr(error.args[0] if error.args else None, "reason", None)
-            if isinstance(reason, NewConnectionError):  # refused, or no such host
+            if isinstance(_reason(error), NewConnectionError):  # refused, or no such host
                 raise UserError(f"nothing answers at {self.url}: start the server or correct --llm-url") from None
-            raise RunError(f"{self.url} broke the connection ({type(error).__name__})") from None
+            raise RunError(f"{self.url} broke the connection {ATTEMPTS} times ({type(_reason(error)).__name__})") from None
         except (requests.RequestException, HTTPError, UnicodeError) as error:
             raise UserError(f"{self.url} cannot be asked ({type(error).__name__}): correct --llm-url") from None
-        _raise_for_status(response, self.url, self.name)
-        return response
+
+    @property
+    def _session(self) -> requests.Session:
+        """This thread's session: a connection that is kept open, and retries of whatever fails before an answer is there."""
+        if not hasattr(self._local, "session"):
+            retry = _Retry(
+                total=ATTEMPTS - 1, connect=2, redirect=0, allowed_methods=None, status_forcelist=RETRIED,
+                backoff_factor=BACKOFF, backoff_max=LONGEST_BACKOFF, backoff_jitter=BACKOFF,
+            )  # fmt: skip
+            self._local.session = requests.Session()
+            self._local.session.auth = self._sign
+            for scheme in ("http://", "https://"):
+                self._local.session.mount(scheme, HTTPAdapter(max_retries=retry))
+        return self._local.session
 
 
 def _check_url(url: str) -> None:
@@ -105,12 +187,21 @@ def _check_url(url: str) -> None:
 def _auth(key: str):
     """Return what signs a request. Without a key it does nothing, but keeps `requests` from reading ~/.netrc."""
 
+    if not (key.isascii() and key.isprintable()) or " " in key:
+        raise UserError("OPENAI_API_KEY holds blanks, line breaks or characters that no key has: set it again")
+
     def sign(request):
         if key:
             request.headers["Authorization"] = f"Bearer {key}"
         return request
 
     return sign
+
+
+def _reason(error: Exception):
+    """Return what urllib3 gave up on, below what `requests` made of it."""
+    cause = error.args[0] if error.args else None
+    return getattr(cause, "reason", None) or cause
 
 
 def _raise_for_status(response: requests.Response, url: str, model: str) -> None:
@@ -126,17 +217,18 @@ def _raise_for_status(response: requests.Response, url: str, model: str) -> None
     raise RunError(f"{url} answered with status {status}")
 
 
-def _read_reply(response: requests.Response, model: str, latency: float, url: str) -> Reply:
+def _read_reply(body: object, model: str, latency: float) -> Reply:
+    """Read a chat completion; raise _Unusable where it is none. Only `content` is text, never a field of reasoning."""
+    if isinstance(body, dict) and body.get("error"):
+        raise _Unusable("is an error")
     try:
-        body = response.json()
         choice = body["choices"][0]
         text = choice["message"].get("content") or ""
-        if not isinstance(text, str):
+        finish_reason, name, usage = choice.get("finish_reason"), body.get("model") or model, body.get("usage") or {}
+        if not (isinstance(text, str) and isinstance(name, str) and isinstance(finish_reason, str | None)):
             raise TypeError
-        usage = {kind: n for kind, n in (body.get("usage") or {}).items() if kind in COUNTED and isinstance(n, int)}
-    except (ValueError, LookupError, TypeError, AttributeError):
-        raise RunError(
-            f"{url} answered with something that is not a chat completion: is it an OpenAI-compatible address?"
-        ) from None
-    name = " ".join(str(body.get("model") or model).encode("utf-8", "replace").decode().split())
-    return Reply(text, name, choice.get("finish_reason"), usage, latency)
+        usage = {kind: n for kind, n in usage.items() if kind in COUNTED and isinstance(n, int)}
+    except (LookupError, TypeError, AttributeError):
+        raise _Unusable("is not a chat completion: is it an OpenAI-compatible address?") from None
+    name = " ".join(name.encode("utf-8", "replace").decode().split())
+    return Reply(text, name, finish_reason, usage, latency)

@@ -19,7 +19,7 @@ def frozenlake_prompt(step_limit: int) -> Prompt:
         "Reward: 1 for reaching the goal, 0 for every other step.\n"
         f"The episode ends at the goal, in a hole, or after {step_limit} steps."
     )
-    return Prompt(rules, _LAKE_MOVES, _describe_frozenlake)
+    return Prompt(rules, _LAKE_MOVES, _describe_frozenlake, remembers=True)
 
 
 def _describe_frozenlake(state: int, rows: list) -> str:
@@ -37,7 +37,7 @@ def cliffwalking_prompt(step_limit: int) -> Prompt:
         "Reward: -100 for a step onto the cliff, -1 for every other step, the one onto the goal included.\n"
         f"The episode ends at the goal or after {step_limit} steps."
     )
-    return Prompt(rules, _CLIFF_MOVES, _describe_cliffwalking)
+    return Prompt(rules, _CLIFF_MOVES, _describe_cliffwalking, remembers=True)
 
 
 def _describe_cliffwalking(state: int, rows: list) -> str:

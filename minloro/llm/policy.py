@@ -1,20 +1,25 @@
 """Prompt + language model = a behaviour policy."""
 
+import threading
 from collections import Counter
 
 from minloro.llm.transcript import Transcript
 from minloro.randomness import stream
+
+REPEATED = 2000  # characters of an unreadable reply that are sent back with the reminder
 
 
 class LLMPolicy:
     """Choose actions by asking a language model about each observation.
 
     A reply without an action is asked again once, with a reminder; then a uniformly random action takes its place,
-    marked `fallback`. `counts` holds calls, parse_failures, fallbacks and tokens, answers from the transcript included.
+    marked `fallback`. on_call(counts): called after every call.
+    `counts` holds calls, parse_failures, fallbacks and tokens, answers from the transcript included.
     """
 
-    def __init__(self, task, llm, seed: int = 0, transcript: Transcript | None = None):
-        self.task, self.llm, self.seed = task, llm, seed
+    def __init__(self, task, llm, seed: int = 0, transcript: Transcript | None = None, on_call=None):
+        self.task, self.llm, self.seed, self._on_call = task, llm, seed, on_call
+        self._lock = threading.Lock()  # episodes may be played in several threads
         self.transcript = transcript or Transcript(None)
         self.counts = Counter(calls=0, parse_failures=0, fallbacks=0, tokens=0)
         self.model = llm.name  # as the server names it, once it has answered
@@ -30,14 +35,18 @@ class LLMPolicy:
                 return action, source
             messages = [
                 *messages,
-                {"role": "assistant", "content": reply.text or "(no answer)"},
+                {"role": "assistant", "content": reply.answer[-REPEATED:] or "(no answer)"},
                 {"role": "user", "content": prompt.reminder},
             ]
-        self.counts["fallbacks"] += 1
+        with self._lock:
+            self.counts["fallbacks"] += 1
         return self.task.random_action(stream(self.seed, "fallback", episode, step)), "fallback"
 
     def _count(self, reply, action) -> None:
-        self.model = reply.model
-        self.counts["calls"] += 1
-        self.counts["parse_failures"] += action is None
-        self.counts["tokens"] += sum(reply.usage.values())
+        with self._lock:
+            self.model = reply.model
+            self.counts["calls"] += 1
+            self.counts["parse_failures"] += action is None
+            self.counts["tokens"] += sum(reply.usage.values())
+            if self._on_call is not None:
+                self._on_call(self.counts)

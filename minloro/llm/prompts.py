@@ -16,17 +16,26 @@ _ACTION_LINE = re.compile(r"Action: ?([0-9]{1,3})")
 _NUMBER_LINE = re.compile(r"Action: ?([+-]?[0-9]{1,6}(?:\.[0-9]{0,12})?|[+-]?\.[0-9]{1,12})")
 
 
+HOW = {
+    "direct": "Answer at once, with nothing but",
+    "cot": "First think step by step, in a few sentences; then end your answer with",
+}
+
+
 @dataclass(frozen=True)
 class Prompt:
     """The text side of a task with numbered actions.
 
     rules: what the game is, what ends it, what is rewarded. actions: what each action does; the model's number 1 is
-    action 0. describe: (observation, all rows of D so far) to text; most tasks need only the first.
+    action 0. describe: (observation, all rows of D so far) to text; most tasks need only the first. remembers: whether
+    `describe` uses rows of earlier episodes. reasoning: "direct", answer at once, or "cot", think step by step first.
     """
 
     rules: str
     actions: tuple[str, ...]
     describe: Callable[[Sequence[float], list], str]
+    remembers: bool = False
+    reasoning: str = "direct"
 
     @property
     def system(self) -> str:
@@ -34,8 +43,8 @@ class Prompt:
         listed = "\n".join(f"{number}: {text}" for number, text in enumerate(self.actions, start=1))
         return (
             f"{self.rules}\n\nActions:\n{listed}\n\n"
-            "Choose one action for the current state. End your answer with one line of exactly this form, where N is "
-            f"the number of the action, 1 to {len(self.actions)}:\nAction: N"
+            f"Choose one action for the current state. {HOW[self.reasoning]} one line of exactly this form, where N is the "
+            f"number of the action, 1 to {len(self.actions)}:\nAction: N"
         )
 
     @property
@@ -75,7 +84,7 @@ class Prompt:
 class ContinuousPrompt:
     """The text side of a task whose action is one number from `low` to `high`.
 
-    rules, describe: as in Prompt. quantity: what the number is, with its unit.
+    rules, describe, remembers, reasoning: as in Prompt. quantity: what the number is, with its unit.
     """
 
     rules: str
@@ -83,13 +92,15 @@ class ContinuousPrompt:
     low: float
     high: float
     describe: Callable[[Sequence[float], list], str]
+    remembers: bool = False
+    reasoning: str = "direct"
 
     @property
     def system(self) -> str:
         """The text that does not change during a run."""
         return (
-            f"{self.rules}\n\nChoose {self.quantity} for the current state. End your answer with one line of exactly this "
-            f"form, where x is a decimal number from {self.low:g} to {self.high:g}, such as 0.5:\nAction: x"
+            f"{self.rules}\n\nChoose {self.quantity} for the current state. {HOW[self.reasoning]} one line of exactly "
+            f"this form, where x is a decimal number from {self.low:g} to {self.high:g}, such as 0.5:\nAction: x"
         )
 
     @property

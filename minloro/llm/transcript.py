@@ -7,22 +7,35 @@ again gets a fresh reply, and a run that is resumed gets the replies that it alr
 import hashlib
 import json
 import os
+import threading
+from functools import partial
 from pathlib import Path
 
 from minloro.errors import UserError
 from minloro.llm.client import Reply
 
 
-class Transcript:
-    """Ask a model through a file of earlier calls; with path None nothing is written or remembered."""
+class BudgetSpent(Exception):
+    """As many calls were made as were allowed."""
 
-    def __init__(self, path: str | Path | None):
-        self.path = None if path is None else Path(path)
+
+class Transcript:
+    """Ask a model through a file of earlier calls; with path None nothing is written or remembered. Threads may share one.
+
+    budget: how many new calls may be made before BudgetSpent is raised; answers from the file are free. Two processes cannot
+    have the same file open.
+    """
+
+    def __init__(self, path: str | Path | None, budget: int | None = None):
+        self.path, self.budget = None if path is None else Path(path), budget
+        self.stopped = False  # set, from any thread, to make every further call fail
         self._known: dict[str, dict] = {}
+        self._lock = threading.Lock()
         self._file = None
         if self.path is not None:
-            self._known = {call["key"]: call for call in _read_calls(self.path)}
             self._file = open(self.path, "a", encoding="utf-8")
+            _lock_file(self._file)
+            self._known = {call["key"]: call for call in _read_calls(self.path)}
 
     def ask(self, llm, messages: list[dict], sample: tuple[int, ...], parse) -> tuple[Reply, object]:
         """Return the model's Reply to this sample of this request, and what `parse` makes of its text."""
@@ -31,11 +44,17 @@ class Transcript:
         call = self._known.get(key)
         if call is not None:
             reply = Reply(call["reply"], call["model"], call["finish_reason"], call["usage"], call["latency"])
-            return reply, parse(reply.text)
+            return reply, parse(reply.answer)
+        with self._lock:
+            if self.stopped or (self.budget is not None and self.budget <= 0):
+                raise BudgetSpent
+            if self.budget is not None:
+                self.budget -= 1
         reply = llm.complete(messages, sample)
-        action = parse(reply.text)
+        action = parse(reply.answer)
         if self._file is not None:
-            self._append(key, sample, messages, reply, parsed=action is not None)
+            with self._lock:
+                self._append(key, sample, messages, reply, parsed=action is not None)
         return reply, action
 
     def _append(self, key: str, sample: tuple[int, ...], messages: list[dict], reply: Reply, parsed: bool) -> None:
@@ -57,6 +76,22 @@ class Transcript:
 
     def __exit__(self, *_) -> None:
         self.close()
+
+
+def _lock_file(file) -> None:
+    """Keep other processes away from an open file until it is closed; nothing is left behind by a kill."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        import msvcrt
+
+        take = partial(msvcrt.locking, file.fileno(), msvcrt.LK_NBLCK, 1)
+    else:
+        take = partial(fcntl.flock, file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    try:
+        take()
+    except OSError:
+        raise UserError(f"another process is collecting into {file.name}: wait until it has ended") from None
 
 
 def _read_calls(path: Path) -> list[dict]:
