@@ -182,10 +182,11 @@ def _collect(settings, task, seed, transcript, server, progress) -> Transitions:
 def _save_collected(data: Transitions, path: Path, settings: Settings) -> None:
     """Write D; where the budget of calls ended it early, beside its place, and stop: it can be resumed, or used as it is."""
     finished, asked = data.n_finished, data.metadata.get("episodes_asked", 0)
+    part = path.with_name(f"{path.stem}-part.npz")
     if settings.data is not None or finished >= asked:
         save_transitions(path, data)
+        part.unlink(missing_ok=True)
         return
-    part = path.with_name(f"{path.stem}-part.npz")
     save_transitions(part, data)
     raise RunError(f"the call budget was spent after {finished} of {asked} episodes, which are in {part}")
 

@@ -5,7 +5,7 @@ import pytest
 from minloro.errors import UserError
 from minloro.llm.client import Reply
 from minloro.llm.policy import LLMPolicy
-from minloro.llm.transcript import Transcript
+from minloro.llm.transcript import BudgetSpent, Transcript
 
 
 class Scripted:
@@ -98,3 +98,44 @@ def test_an_unreadable_reply_is_asked_again_once_then_replaced(cartpole):
     assert policy.counts == {"calls": 400, "parse_failures": 400, "fallbacks": 200, "tokens": 2000}
     again = LLMPolicy(cartpole, Scripted("no idea"), seed=0)
     assert [again.choose([0, 0, 0, 0], [], step, episode=0) for step in range(200)] == actions
+
+
+def test_two_processes_cannot_have_one_file(tmp_path):
+    import subprocess
+    import sys
+
+    path = tmp_path / "llm.jsonl"
+    code = f"from minloro.llm.transcript import Transcript\nTranscript({str(path)!r})"
+    with Transcript(path):
+        result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert result.returncode == 1 and "another process is collecting" in result.stderr
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_a_budget_counts_new_calls_only(tmp_path):
+    messages = [{"role": "user", "content": "a"}]
+    with Transcript(tmp_path / "llm.jsonl", budget=3) as transcript:
+        for step in range(3):
+            transcript.ask(Scripted("one"), messages, (0, 0, step, 0), str)
+        with pytest.raises(BudgetSpent):
+            transcript.ask(Scripted("one"), messages, (0, 0, 3, 0), str)
+    with Transcript(tmp_path / "llm.jsonl", budget=1) as transcript:
+        for step in range(4):
+            transcript.ask(Scripted("one"), messages, (0, 0, step, 0), str)
+
+
+def test_an_answer_that_was_cut_off_is_a_counted_failure(cartpole):
+    class CutOff(Scripted):
+        def complete(self, messages, sample):
+            self.asked.append((messages, sample))
+            return Reply("I think\nAction: 1", "m", "length")
+
+    policy = LLMPolicy(cartpole, CutOff(), seed=0)
+    assert policy.choose([0, 0, 0, 0], [], 0, episode=0)[1] == "fallback"
+    assert policy.counts["parse_failures"] == 2
+
+
+def test_a_long_reply_is_not_sent_back_whole(cartpole):
+    llm = Scripted("x" * 1_000_000, "Action: 1")
+    assert LLMPolicy(cartpole, llm, seed=0).choose([0, 0, 0, 0], [], 0, episode=0) == (0, "retry")
+    assert len(llm.asked[1][0][-2]["content"]) == 2000
