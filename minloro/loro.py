@@ -10,6 +10,7 @@ counted in environment steps, D's included, and a uniformly random policy's data
 
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -121,12 +122,15 @@ def collect_random(task: Task, transitions: int, seed: int = 0, step_limit: int 
 
 def pretrain(agent, data: Transitions, updates: int = 3000, seed: int = 0) -> None:
     """Take `updates` gradient steps on minibatches of D. The agent is changed in place; nothing is played."""
+    if not agent.batch_size:
+        raise UserError("an agent that learns from each transition once, batch_size 0, cannot be pretrained")
     observations = agent.encode(data.observations)
     buffer = ReplayBuffer(len(data), observations[0], data.actions[0])
     buffer.hold(data, observations, agent.encode(data.next_observations))
     rng = stream(seed, "pretraining")
-    for _ in range(updates):
-        agent.update(buffer.sample(agent.batch_size, rng), rng)
+    with agent.pretraining() if hasattr(agent, "pretraining") else nullcontext():
+        for _ in range(updates):
+            agent.update(buffer.sample(agent.batch_size, rng), rng)
 
 
 def finetune(

@@ -168,7 +168,8 @@ def _set_pendulum_state(env: gym.Env, observation: np.ndarray) -> None:
 def _pendulum() -> Task:
     return Task(
         "pendulum", "Pendulum-v1", step_limit=200,
-        agent=partial(_actor_critic, observation_size=3, low=[-2.0], high=[2.0], discount=0.95),
+        agent=partial(_actor_critic, observation_size=3, low=[-2.0], high=[2.0], discount=0.95, step_size=0.002,
+                      target_step_size=0.02, pretraining_target_step_size=0.005),
         steps=10_000, threshold=-200, prompt=prompts.pendulum_prompt(200), stand_in_rule=standin.pendulum_rule,
         set_state=_set_pendulum_state, paper={"rounds": 200, "rl": -109700, "loro": -56835, "llm": -61966},
     )  # fmt: skip

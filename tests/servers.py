@@ -1,6 +1,8 @@
 """A loopback HTTP server for tests: it answers POST requests as a function says."""
 
 import json
+import socket
+import struct
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,7 +17,8 @@ def completion(text, **more):
 def serve(answer):
     """Serve on a free port; give (url, requests).
 
-    answer(body, headers): status, body (an object for JSON, or bytes) and, optionally, headers; or None to hang up.
+    answer(body, headers): status, body (an object for JSON, or bytes) and, optionally, headers; None to hang up, "reset" to
+    reset the connection.
     requests: what was received: (path, body, headers), in order.
     """
     received = []
@@ -28,7 +31,10 @@ def serve(answer):
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             received.append((self.path, body, dict(self.headers)))
             result = answer(body, self.headers)
-            if result is None:
+            if result in (None, "reset"):
+                if result == "reset":
+                    self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    self.connection.close()
                 self.close_connection = True
                 return
             status, content, *headers = result
@@ -40,8 +46,11 @@ def serve(answer):
             self.close_connection = half
             for name, value in (headers[0] if headers else {}).items():
                 self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(content)
+            try:
+                self.end_headers()
+                self.wfile.write(content)
+            except OSError:  # the client has given up waiting
+                self.close_connection = True
 
         def log_message(self, *_):
             pass

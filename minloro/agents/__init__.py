@@ -5,6 +5,7 @@
     agent.update(batch, rng)          one gradient step on a minibatch of encoded Transitions
     agent.batch_size                  rows of that minibatch
     agent.save(path), agent.load(path)
+    agent.pretraining()               optional: a context in which it is pretrained
 
 Nothing in this folder knows of language models.
 """

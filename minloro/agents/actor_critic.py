@@ -12,6 +12,9 @@ Left out on purpose: image observations, n-step returns, prioritised replay, sev
 Shapes: B batch, S observation, A action, H hidden units; the two critics are a stack of 2.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 
 from minloro.agents.checkpoint import Checkpoint
@@ -27,8 +30,8 @@ class ActorCritic(Checkpoint):
     """An agent for continuous actions: a squashed Gaussian policy, two critics, their slow copies, a temperature.
 
     observation_size: S. low, high: (A,) bounds of the actions; inside, actions are rescaled to [-1, 1]. rng: draws the
-    initial weights. step_size: Adam's. target_step_size: how far the target critics move at each update. The target entropy
-    is -A, as in the paper.
+    initial weights. step_size: Adam's. target_step_size: how far the target critics move at each update,
+    and pretraining_target_step_size: while it is pretrained, where that differs. The target entropy is -A, as in the paper.
     """
 
     STATE = ("parameters", "target_parameters", "mean_gradient", "mean_square", "n_updates")
@@ -44,13 +47,17 @@ class ActorCritic(Checkpoint):
         step_size: float = 1e-3,
         discount: float = 0.99,
         target_step_size: float = 0.005,
+        pretraining_target_step_size: float | None = None,
         batch_size: int = 128,
         dtype=np.float32,
     ):
         self.low, self.high = np.asarray(low, dtype), np.asarray(high, dtype)
-        if self.low.ndim != 1 or not (np.isfinite(self.low).all() and np.isfinite(self.high).all()):
-            raise UserError("the actor-critic needs a Box of actions with finite bounds; for Discrete actions use LinearQ")
+        if self.low.ndim != 1:
+            raise UserError("the actor-critic needs a Box of actions with one dimension; for Discrete actions use LinearQ")
+        if not (np.isfinite(self.low).all() and np.isfinite(self.high).all() and (self.low < self.high).all()):
+            raise UserError("the actor-critic needs a Box of actions with finite bounds, low below high")
         self.step_size, self.discount, self.target_step_size = step_size, discount, target_step_size
+        self.pretraining_target_step_size = pretraining_target_step_size or target_step_size
         self.batch_size, self.dtype = batch_size, dtype
         n_actions = len(self.low)
         policy_sizes = (observation_size, hidden, hidden, 2 * n_actions)
@@ -78,9 +85,23 @@ class ActorCritic(Checkpoint):
         """alpha, the weight of the entropy."""
         return float(np.exp(self._log_temperature[0]))
 
+    @contextmanager
+    def pretraining(self) -> Iterator[None]:
+        """Let the target critics follow at their pretraining pace inside the block.
+
+        Online, fast targets learn faster, and playing corrects what they overestimate. On a fixed data set nothing does.
+        (Paper: the official code updates the targets of its discrete agent five times as often while pretraining.)
+        """
+        online = self.target_step_size
+        self.target_step_size = self.pretraining_target_step_size
+        try:
+            yield
+        finally:
+            self.target_step_size = online
+
     def encode(self, observations) -> np.ndarray:
         """Return one observation, (S,), or many, (…, S), in the learner's precision."""
-        return np.asarray(observations, self.dtype)
+        return np.array(observations, self.dtype)  # a copy: an environment may reuse its array
 
     def act(self, observation: np.ndarray, rng: np.random.Generator | None = None) -> np.ndarray:
         """Return the policy's mode, squashed, as an action, (A,); with a generator, a sample of the policy."""
@@ -88,7 +109,8 @@ class ActorCritic(Checkpoint):
         if rng is not None:
             std = np.exp(np.clip(log_std, LOG_STD_LOW, LOG_STD_HIGH))
             mean = mean + std * rng.standard_normal(len(mean), self.dtype)
-        return self.low + (np.tanh(mean) + 1) / 2 * (self.high - self.low)
+        action = self.low + (np.tanh(mean) + 1) / 2 * (self.high - self.low)
+        return np.minimum(np.maximum(action, self.low), self.high)  # rounding may step over a bound
 
     def update(self, batch: Transitions, rng: np.random.Generator) -> np.ndarray:
         """Take one Adam step on the critics, the policy and the temperature; return the critics' td_error, (2, B)."""
