@@ -293,8 +293,8 @@ def _difference_lines(summary: dict) -> list[str]:
 
 def _notes(task, summary: dict) -> list[str]:
     notes = ["", "[low, high]: 95% intervals over seeds; differences are paired by seed."]
-    if task.transition_table is not None:
-        start = task.make_env().unwrapped.initial_state_distrib
+    start = getattr(task.make_env().unwrapped, "initial_state_distrib", None)
+    if task.transition_table is not None and start is not None:
         best = optimal_return(task.transition_table, start, task.step_limit)
         notes.append(f"Optimal return of an episode, from the environment's transition table: {number(best)}.")
     if task.paper:

@@ -1,6 +1,7 @@
 """Play episodes: with a behaviour policy into rows of D, with an agent for its return."""
 
 from collections.abc import Callable, Iterable
+from copy import copy
 
 import gymnasium as gym
 import numpy as np
@@ -24,13 +25,14 @@ def play_episode(
     rows so far, those of earlier episodes too. At `most_rows` rows, and after `most_steps` steps, the episode is cut off:
     its last row is truncated.
     """
-    observation, _ = env.reset(seed=env_seed)
+    observation = copy(env.reset(seed=env_seed)[0])
     step, ended = 0, False
     while not ended:
         action, source = choose(observation, rows, step)
         next_observation, reward, terminated, truncated, _ = env.step(action)
         cut = len(rows) + 1 == most_rows or step + 1 == most_steps
         truncated = truncated or (cut and not terminated)
+        next_observation = copy(next_observation)  # an environment may write the next one into the same array
         rows.append((observation, action, float(reward), next_observation, bool(terminated), bool(truncated), episode))
         sources.append(source)
         observation, step = next_observation, step + 1
@@ -68,7 +70,7 @@ def unreproduced(task, data: Transitions) -> np.ndarray | None:
         outcomes = ((task.transition_table[s][a], s_next, r, end) for s, a, s_next, r, end in zip(
             *(getattr(data, name).tolist() for name in ("observations", "actions")), data.next_observations.tolist(),
             data.rewards.tolist(), data.terminated.tolist(), strict=True))  # fmt: skip
-        return np.array([(s_next, r, end) not in {t[1:] for t in table} for table, s_next, r, end in outcomes])
+        return np.array([(s_next, r, end) not in {t[1:] for t in table if t[0] > 0} for table, s_next, r, end in outcomes])
     if task.set_state is None:
         return None
     env = task.make_env().unwrapped

@@ -62,7 +62,7 @@ class Task:
     updates: int = 3000
     offline: str | float = "keep"
     prompt: prompts.Prompt | None = None
-    stand_in_rule: Callable[[str], int] | None = None
+    stand_in_rule: Callable[[str], int | str] | None = None
     set_state: Callable[[gym.Env, np.ndarray], None] | None = None
     env_factory: Callable[[], gym.Env] | None = None
     grid: GridMap | None = None

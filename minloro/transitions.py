@@ -80,8 +80,16 @@ class Transitions:
         return float(self.rewards.sum(dtype=np.float64))
 
     def rescaled(self, step_limit: int) -> bool:
-        """Say whether these episodes were cut at another limit than `step_limit`."""
-        return self.metadata.get("collection_step_limit", step_limit) != step_limit
+        """Say whether these episodes were cut at another limit than `step_limit`.
+
+        Where the metadata do not tell the limit, the lengths of the episodes that were cut off do.
+        """
+        limit = self.metadata.get("collection_step_limit")
+        if limit is not None:
+            return limit != step_limit
+        lengths = self.episode_lengths[: self.n_finished]
+        cut_off = ~self.terminated[np.cumsum(lengths) - 1]
+        return bool((cut_off & (lengths != step_limit)).any() or (lengths > step_limit).any())
 
     def returns_at(self, step_limit: int) -> np.ndarray:
         """(E,) the finished episodes' returns as if cut at `step_limit` steps.

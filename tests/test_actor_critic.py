@@ -193,12 +193,54 @@ def test_actions_lie_within_their_bounds():
     np.testing.assert_array_equal(learner.act(observation), learner.act(observation))
 
 
+def test_no_rounding_steps_over_a_bound():
+    rng = np.random.default_rng(0)
+    for low, high in [(-2.1957498, 1.178872), *np.sort(rng.normal(size=(200, 2)), axis=1)]:
+        learner = ActorCritic(3, [low], [high], np.random.default_rng(0), hidden=4)
+        for bias in (30, -30):
+            learner.policy.biases[-1][...] = bias
+            action = learner.act(learner.encode([0, 0, 0]))
+            assert learner.low <= action <= learner.high
+
+
+def test_exploration_is_the_policy_that_is_learned():
+    """Actions drawn by `act` have the mean and the spread, before squashing, of the policy's two outputs."""
+    learner = agent(low=(-1.0,), high=(1.0,))
+    observation, rng = learner.encode([0.3, -1.0, 0.5]), np.random.default_rng(0)
+    mean, log_std = learner.policy(observation[None])[0, 0]
+    drawn = np.arctanh([learner.act(observation, rng)[0] for _ in range(20_000)])
+    assert drawn.mean() == pytest.approx(mean, abs=0.03) and drawn.std() == pytest.approx(np.exp(log_std), rel=0.03)
+
+
+def test_a_fresh_agent():
+    learner = ActorCritic(3, [-1], [1], np.random.default_rng(0), hidden=8)
+    np.testing.assert_array_equal(learner.target_parameters, learner._critic_parameters)
+    assert learner.temperature == 1.0
+    assert not np.shares_memory(learner.target_parameters, learner.parameters)
+
+
+def test_the_noise_for_the_next_state_is_other_noise(monkeypatch):
+    learner, seen = agent(), []
+    monkeypatch.setattr(learner, "_fill_gradients", lambda batch, *noise: seen.extend(noise))
+    learner.update(rows(learner), np.random.default_rng(0))
+    assert seen[0].shape == seen[1].shape == (6, 2) and (seen[0] != seen[1]).all()
+
+
+def test_targets_are_slow_while_pretraining():
+    learner = agent(target_step_size=0.5, pretraining_target_step_size=0.01)
+    seen = []
+    learner.update = lambda batch, rng: seen.append(learner.target_step_size)
+    minloro.pretrain(learner, rows(learner), updates=3)
+    assert seen == [0.01] * 3 and learner.target_step_size == 0.5
+
+
 def test_discrete_actions_are_refused_with_advice():
     space = gym.spaces.Discrete(2)
     with pytest.raises(UserError, match="LinearQ"):
         ActorCritic(4, space.start, space.n, np.random.default_rng(0))
-    with pytest.raises(UserError, match="finite"):
-        ActorCritic(4, [-np.inf], [np.inf], np.random.default_rng(0))
+    for low, high in (([-np.inf], [np.inf]), ([1.0], [1.0])):
+        with pytest.raises(UserError, match="finite bounds, low below high"):
+            ActorCritic(4, low, high, np.random.default_rng(0))
 
 
 def test_a_saved_agent_goes_on_bit_for_bit(tmp_path):

@@ -89,7 +89,17 @@ def test_rewards_and_ends_of_cliffwalking():
     for state in set(range(37)):
         for outcomes in task.transition_table[state].values():
             ((_, s_next, reward, terminated),) = outcomes
-            assert terminated == (s_next == 47) and reward == (-100 if reward < -1 else -1)
+            assert terminated == (s_next == 47)
+    for state, action, reward in (
+        (36, 1, -100),
+        (25, 2, -100),
+        (34, 2, -100),
+        (36, 0, -1),
+        (36, 3, -1),
+        (35, 2, -1),
+        (24, 1, -1),
+    ):
+        assert task.transition_table[state][action][0][2] == reward
     assert "Reward: -100 for a step onto the cliff, -1 for every other step" in task.prompt.rules
 
 
@@ -97,7 +107,6 @@ def test_rewards_and_ends_of_cliffwalking():
 def test_the_memory_holds_what_was_shown_and_nothing_else(name, columns):
     task = minloro.make_task(name)
     dangers = {"frozenlake": {5, 7, 11, 12}, "cliffwalking": set(range(37, 47))}[name]
-    moves = {(0, "move left"): -1}
     found_once = False
     for state, rows, text in texts(task):
         entered = {row[3] for row in rows}
@@ -108,15 +117,15 @@ def test_the_memory_holds_what_was_shown_and_nothing_else(name, columns):
             known = {row[0] + offset[task.prompt.actions[row[1]]] for row in rows if row[2] == -100}
             assert known <= dangers
         lines = {line.split(":")[0]: line for line in text.splitlines()}
-        told = lines.get("Holes found") or lines.get("Cliff found") or ""
+        told = lines.get("Holes found so far") or lines.get("Cliff found so far") or ""
         assert cells(told) == {divmod(s, columns) for s in known}
         found_once |= bool(known)
-        listed = " ".join(line for name, line in lines.items() if name.startswith("Cells entered with reward "))
+        listed = " ".join(line for name, line in lines.items() if name.startswith("Cells entered so far with reward "))
         assert cells(listed) == {divmod(s, columns) for s in {r[3] for r in rows if r[2] > -100} - known}
         if rows and rows[-1][6] == 0 and not (rows[-1][4] or rows[-1][5]):
             assert "Your last move: move " in text
         assert cells(text) <= {divmod(s, columns) for s in entered | known | {state} | {r[0] for r in rows}}
-    assert found_once and moves
+    assert found_once
     for danger in dangers:
         r, c = divmod(danger, columns)
         assert f"row {r + 1}, column {c + 1}" not in task.prompt.rules
@@ -249,3 +258,84 @@ def test_the_stand_ins_skill_goes_from_random_to_its_rule(name, random, rule):
     means = [minloro.collect(task, minloro.StandInLLM(task, skill=p), episodes=12).episode_returns.mean() for p in (0, 0.7, 1)]
     assert means[0] <= random + 0.1 and means[2] >= rule
     assert means[0] <= means[1] + 0.1
+
+
+def test_memories_word_for_word():
+    lake, cliff, taxi = (minloro.make_task(name).prompt.describe for name in ("frozenlake", "cliffwalking", "taxi"))
+    fell = [(0, 1, 0.0, 4, False, False, 0), (4, 2, 0.0, 5, True, False, 0)]
+    assert lake(0, []) == "You are at row 1, column 1.\nThe first episode begins.\nWhere do you go?"
+    assert lake(0, fell) == (
+        "You are at row 1, column 1.\nA new episode begins.\nHoles found so far: row 2, column 2.\n"
+        "Cells entered so far with reward 0: row 2, column 1.\nWhere do you go?"
+    )
+    on = [*fell, (0, 2, 0.0, 1, False, False, 1), (14, 2, 1.0, 15, True, False, 1), (0, 2, 0.0, 1, False, False, 2)]
+    assert lake(1, on) == (
+        "You are at row 1, column 2.\nYour last move: move right from row 1, column 1; you came to row 1, column 2, reward 0.\n"
+        "Holes found so far: row 2, column 2.\nCells entered so far with reward 0: row 1, column 2; row 2, column 1.\n"
+        "Cells entered so far with reward 1: row 4, column 4.\nWhere do you go?"
+    )
+    fall = [(36, 0, -1.0, 24, False, False, 0), (24, 1, -1.0, 25, False, False, 0), (25, 2, -100.0, 36, False, False, 0)]
+    assert cliff(36, fall) == (
+        "You are at row 4, column 1.\nYour last move: move down from row 3, column 2; you came to row 4, column 1, reward -100.\n"
+        "Cliff found so far: row 4, column 2.\nCells entered so far with reward -1: row 3, columns 1, 2.\nWhere do you go?"
+    )
+    drive = [(0, 4, -1.0, 1, True, False, 0), (27, 2, -1.0, 47, False, False, 1), (47, 4, -10.0, 47, False, False, 1)]
+    assert taxi(47, drive).splitlines()[3] == (
+        "Your last moves, with the reward: move right at row 1, column 2 (-1); pick up the passenger at row 1, column 3 (-10)."
+    )
+
+
+def numbers(sentence):
+    return [float(n) for n in re.findall(r"-?\d+(?:\.\d+)?", sentence)]
+
+
+def test_the_rewards_in_the_rules_are_those_of_the_tables():
+    def sentence(task, start):
+        return next(line for line in task.prompt.rules.splitlines() if line.startswith(start))
+
+    lake, cliff, taxi = (minloro.make_task(name) for name in ("frozenlake", "cliffwalking", "taxi"))
+    for task, listed in ((lake, [1, 0]), (cliff, [-100, -1]), (taxi, [20, -10, -1, -1])):
+        assert numbers(sentence(task, "Reward:")) == listed
+        table = task.transition_table
+        assert {r for s in table.values() for outcomes in s.values() for p, _, r, _ in outcomes if p > 0} == set(listed)
+    assert re.findall(r"probability (\d/\d)", lake.prompt.rules) == ["1/3", "1/3"]
+    acrobot, mountaincar = minloro.make_task("acrobot"), minloro.make_task("mountaincar")
+    assert numbers(sentence(acrobot, "Reward:")) == [-1, 0] and "more than 1 m above the fixed point" in acrobot.prompt.rules
+    assert numbers(sentence(mountaincar, "Reward:")) == [-1]
+    bare = mountaincar.make_env().unwrapped
+    bare.reset(seed=0)
+    bare.state = (-1.19, -0.07)
+    assert bare.step(0)[0].tolist() == [np.float32(-1.2), 0.0]  # the wall at the left end
+
+
+@pytest.mark.parametrize("name", ["frozenlake", "cliffwalking", "taxi"])
+def test_maps_show_the_visits_and_the_greedy_actions(name, tmp_path, monkeypatch):
+    from minloro import plot
+    from minloro.dynamics import optimal_values
+
+    task = minloro.make_task(name)
+    data = minloro.collect(task, minloro.StandInLLM(task), 3)
+    panels = []
+    original = plot.policy_map
+    monkeypatch.setattr(plot, "policy_map", lambda *a: panels.append((a, original(*a))) or panels[-1][1])
+    learned = optimal_values(task.transition_table, 0.9)
+    plot.save_map(tmp_path / "map.png", task, data, learned, "x")
+    assert (tmp_path / "map.png").stat().st_size > 10_000 and len(panels) == 3
+    (_, _, _, visits, _), _ = panels[0]
+    grid = task.grid
+    cells = np.arange(grid.rows * grid.columns)
+    states = cells * grid.states_per_cell + grid.offset
+    np.testing.assert_array_equal(visits[states], np.bincount(data.observations // grid.states_per_cell, minlength=len(cells)))
+    (_, _, values, _, _), ax = panels[1]
+    assert values is learned
+    arrows = [child for child in ax.get_children() if type(child).__name__ == "Annotation"]
+    assert arrows
+    for arrow in arrows:  # every arrow points where its action leads, and no action is better
+        (x, y), (x2, y2) = arrow.xyann, arrow.xy
+        cell = int(y) * grid.columns + int(x)
+        action = grid.moves.index((int(np.sign(y2 - y)), int(np.sign(x2 - x))))
+        q = learned[cell * grid.states_per_cell + grid.offset]
+        assert q[action] == pytest.approx(q.max())
+        outcomes = task.transition_table[cell * grid.states_per_cell + grid.offset][action]
+        wanted = (int(y) + grid.moves[action][0]) * grid.columns + int(x) + grid.moves[action][1]
+        assert name == "frozenlake" or outcomes[0][1] // grid.states_per_cell == wanted

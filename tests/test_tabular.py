@@ -1,6 +1,7 @@
+import zipfile
+
 import numpy as np
 import pytest
-from test_linear import one_row
 
 import minloro
 from minloro.agents.linear import LinearQ
@@ -184,8 +185,18 @@ def test_foreign_files_are_not_loaded(tmp_path):
     (tmp_path / "text.npz").write_text("hello")
     np.savez(tmp_path / "pickled.npz", table=np.array([{}], dtype=object), n_updates=3)
     before = learner.table.tobytes()
-    for name in ("linear", "other", "text", "pickled", "missing"):
+    np.savez(tmp_path / "nan.npz", table=np.full((3, 2), np.nan), n_updates=3)
+    np.savez(tmp_path / "single.npz", table=np.zeros((3, 2), np.float32), n_updates=3)
+    with open(tmp_path / "array.npz", "wb") as file:
+        np.save(file, np.zeros(3))
+    with zipfile.ZipFile(tmp_path / "zip.npz", "w") as archive:
+        archive.writestr("table", "hello")
+    for name in ("linear", "other", "text", "pickled", "missing", "nan", "single", "array", "zip"):
         with pytest.raises(UserError, match=name):
             learner.load(tmp_path / f"{name}.npz")
     assert learner.table.tobytes() == before and learner.n_updates == 0
-    assert one_row().actions.shape == (1,)
+
+
+def test_an_agent_without_replay_cannot_be_pretrained():
+    with pytest.raises(UserError, match="batch_size 0"):
+        minloro.pretrain(agent(batch_size=0), batch([0], [0], [1.0], [1], [False]), updates=1)

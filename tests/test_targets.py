@@ -75,3 +75,11 @@ def test_pretraining_does_not_spoil_learning_online(tmp_path, published, task, s
     run(tmp_path, "--arms", "rl,loro", "--steps", 20_000, *data, task=task)
     difference = json.loads((tmp_path / "run" / "summary.json").read_text())["difference"]["loro-rl"]
     assert difference["online_mean_return"]["verdict"] != "worse"
+
+
+def test_pendulum(tmp_path, published):
+    argv = ["--data", published("pendulum"), "--arms", "rl,loro", "--steps", 10_000]
+    arms, evaluations = run(tmp_path, *argv, task="pendulum")
+    after_6000 = np.mean([points[1:][20:30] for (arm, _), points in evaluations.items() if arm == "rl"])
+    assert after_6000 >= -200 and arms["rl"]["final_return"]["mean"] >= -170
+    assert arms["loro"]["first_return"]["mean"] >= -850 and arms["loro"]["final_return"]["mean"] >= -170

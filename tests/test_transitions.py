@@ -164,3 +164,10 @@ def test_every_published_row_replays_and_misaligned_ones_do_not(published, cartp
     cut = Transitions(*(getattr(data, name)[:5].copy() for name in COLUMNS))
     cut.terminated[-1] = True
     assert unreproduced(cartpole, cut).tolist() == [False] * 4 + [True]
+
+
+def test_without_a_recorded_limit_the_lengths_tell():
+    cut = episodes([49, 49], [False, False], {})
+    assert cut.rescaled(200) and cut.returns_at(200).tolist() == [200, 200]
+    whole = episodes([200, 30], [False, True], {})
+    assert not whole.rescaled(200) and whole.returns_at(200).tolist() == [200, 30]

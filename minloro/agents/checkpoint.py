@@ -4,7 +4,6 @@ An agent's state is its arrays and its counters: `STATE` names them. Settings ar
 state is loaded into an agent that the task has made.
 """
 
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -27,17 +26,20 @@ class Checkpoint:
         """Take over the state in `path`; raise UserError, and change nothing, where it is not one of such an agent."""
         try:
             with np.load(path, allow_pickle=False) as file:
-                state = {name: file[name] for name in file.files}
+                state = {name: np.asarray(file[name]) for name in file.files}
+            if not all(np.isfinite(value).all() for value in state.values()):
+                raise ValueError
         except FileNotFoundError:
             raise UserError(f"{path}: there is no such file") from None
-        except (ValueError, OSError, EOFError, AttributeError, zipfile.BadZipFile):
+        except Exception:  # whatever a damaged or foreign file makes zipfile, zlib and NumPy raise
             raise UserError(f"{path} is not a saved agent") from None
         own = {name: np.asarray(getattr(self, name)) for name in self.STATE}
         if state.keys() != own.keys():
             raise UserError(f"{path} is not a saved {type(self).__name__}")
         for name, value in own.items():
             if state[name].shape != value.shape or state[name].dtype != value.dtype:
-                raise UserError(f"{path} holds {name} of shape {state[name].shape}, this agent has {value.shape}")
+                found, own_kind = (f"shape {array.shape} and type {array.dtype}" for array in (state[name], value))
+                raise UserError(f"{path} holds {name} of {found}, this agent has {own_kind}")
         for name, value in own.items():
             if value.ndim:
                 getattr(self, name)[...] = state[name]

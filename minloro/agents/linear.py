@@ -13,7 +13,7 @@ Shapes: B batch, D features, A actions.
 import numpy as np
 
 from minloro.agents.checkpoint import Checkpoint
-from minloro.agents.features import FourierBasis
+from minloro.agents.features import FourierBasis, RadialBasis
 from minloro.transitions import Transitions
 
 
@@ -44,7 +44,7 @@ class LinearQ(Checkpoint):
 
     def __init__(
         self,
-        features: FourierBasis,
+        features: FourierBasis | RadialBasis,
         n_actions: int,
         *,
         step_size: float,

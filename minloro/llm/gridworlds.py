@@ -24,7 +24,7 @@ def frozenlake_prompt(step_limit: int) -> Prompt:
 
 def _describe_frozenlake(state: int, rows: list) -> str:
     holes = {row[3] for row in rows if row[4] and row[2] == 0}
-    return _grid_text(state, rows, 4, _LAKE_MOVES, "Holes found", holes)
+    return _grid_text(state, rows, 4, _LAKE_MOVES, "Holes found so far", holes)
 
 
 def cliffwalking_prompt(step_limit: int) -> Prompt:
@@ -43,7 +43,7 @@ def cliffwalking_prompt(step_limit: int) -> Prompt:
 def _describe_cliffwalking(state: int, rows: list) -> str:
     steps = (-12, 1, 12, -1)  # of the state's number, by action
     cliff = {row[0] + steps[row[1]] for row in rows if row[2] == -100}
-    return _grid_text(state, rows, 12, _CLIFF_MOVES, "Cliff found", cliff)
+    return _grid_text(state, rows, 12, _CLIFF_MOVES, "Cliff found so far", cliff)
 
 
 def taxi_prompt(step_limit: int) -> Prompt:
@@ -96,7 +96,7 @@ def _grid_text(state: int, rows: list, columns: int, actions: tuple[str, ...], f
         before, action, reward, after = rows[-1][:4]
         lines.append(f"Your last move: {actions[action]} from {name(before)}; you came to {name(after)}, reward {reward:g}.")
     else:
-        lines.append("This is the first step of an episode.")
+        lines.append("A new episode begins." if rows else "The first episode begins.")
     if cells:
         lines.append(f"{found}: {'; '.join(name(cell) for cell in sorted(cells))}.")
     visited = {int(row[3]): row[2] for row in rows if row[3] not in cells and row[2] > -100}
@@ -107,7 +107,7 @@ def _grid_text(state: int, rows: list, columns: int, actions: tuple[str, ...], f
         listed = "; ".join(
             f"row {row}, column{'s' * (len(entered) > 1)} {', '.join(entered)}" for row, entered in by_row.items()
         )
-        lines.append(f"Cells entered with reward {reward:g}: {listed}.")
+        lines.append(f"Cells entered so far with reward {reward:g}: {listed}.")
     return "\n".join([*lines, "Where do you go?"])
 
 

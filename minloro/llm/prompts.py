@@ -198,7 +198,7 @@ def mountaincar_prompt(step_limit: int) -> Prompt:
     rules = (
         "You are driving a car in a valley between two hills. The engine is too weak to drive straight up the right hill, "
         "where the flag stands; the car has to swing back and forth to gain speed.\n"
-        "The position is measured along the track: -1.2 is the left end, where a wall stops the car, about -0.52 is the "
+        "The position is horizontal: -1.2 is the left end, where a wall stops the car, about -0.52 is the "
         "bottom of the valley, and 0.5 is the flag. Velocities are positive to the right and negative to the left, at most "
         "0.07 a step.\n"
         "Reward: -1 for every step.\n"
@@ -228,7 +228,7 @@ def acrobot_prompt(step_limit: int) -> Prompt:
         "point; a motor at the joint between the links turns the lower link against the upper one. Swing the tip of the "
         "lower link up until it is more than 1 m above the fixed point.\n"
         "Angles are positive counter-clockwise. The angle of the upper link is 0 where it hangs straight down; the angle of "
-        "the lower link is measured against the upper one and is 0 where the two form a straight line.\n"
+        "the lower link is measured against the upper one and is 0 where it continues the upper one.\n"
         "Reward: -1 for every step, 0 for the one that reaches the height.\n"
         f"The episode ends when the height is reached, or after {step_limit} steps. Reach it in as few steps as possible."
     )
@@ -241,8 +241,8 @@ def _describe_acrobot(observation, rows: list) -> str:
     upper, lower = math.atan2(sin1, cos1), math.atan2(sin2, cos2)
     height = -cos1 - (cos1 * cos2 - sin1 * sin2)  # of the tip, cos(a + b) written out
     lines = ["The current state:"]
-    for name, angle, speed in (("Upper", upper, speed1), ("Lower", lower, speed2)):
-        lean = side(angle, 3, "clockwise", "straight", "counter-clockwise")
+    for name, angle, speed, zero in (("Upper", upper, speed1, "straight down"), ("Lower", lower, speed2, "in line")):
+        lean = side(angle, 3, "clockwise", zero, "counter-clockwise")
         turn = side(speed, 2, "turning clockwise", "not turning", "turning counter-clockwise")
         lines.append(f"{name} link angle: {signed(angle, 3, 'rad')}, {lean}")
         lines.append(f"{name} link angular velocity: {signed(speed, 2, 'rad/s')}, {turn}")
@@ -259,7 +259,7 @@ def pendulum_prompt(step_limit: int) -> ContinuousPrompt:
         "Angles, angular velocities and torques are positive counter-clockwise and negative clockwise. The angle is 0 where "
         "the pendulum stands upright, and +3.14 or -3.14 rad where it hangs straight down. The angular velocity is at most "
         "8 rad/s.\n"
-        "Reward of a step: -(angle² + 0.1 angular velocity² + 0.001 torque²), at best 0.\n"
+        "Reward of a step: -(angle² + 0.1 angular velocity² + 0.001 torque²), angle and velocity before the step.\n"
         f"The episode ends after {step_limit} steps of 0.05 s."
     )
     return ContinuousPrompt(rules, "the torque in N m", -2.0, 2.0, _describe_pendulum)

@@ -85,11 +85,11 @@ def pendulum_rule(text: str) -> str:
 def frozenlake_rule(text: str) -> int:
     """Go down or right, whichever is farther from the goal, but not into a hole that the memory names.
 
-    >>> frozenlake_rule("You are at row 1, column 2.\\nHoles found: row 2, column 2.")
+    >>> frozenlake_rule("You are at row 1, column 2.\\nHoles found so far: row 2, column 2.")
     3
     """
     row, column = _cells(text)[0]
-    holes = re.search(r"^Holes found: (.*)$", text, re.MULTILINE)
+    holes = re.search(r"^Holes found so far: (.*)$", text, re.MULTILINE)
     known = _cells(holes[1]) if holes else []
     moves = [(4 - row, (row + 1, column), 2), (4 - column, (row, column + 1), 3)]
     open_moves = [move for move in moves if move[0] > 0 and move[1] not in known]
