@@ -276,7 +276,8 @@ def test_memories_word_for_word():
     )
     fall = [(36, 0, -1.0, 24, False, False, 0), (24, 1, -1.0, 25, False, False, 0), (25, 2, -100.0, 36, False, False, 0)]
     assert cliff(36, fall) == (
-        "You are at row 4, column 1.\nYour last move: move down from row 3, column 2; you came to row 4, column 1, reward -100.\n"
+        "You are at row 4, column 1.\n"
+        "Your last move: move down from row 3, column 2; you came to row 4, column 1, reward -100.\n"
         "Cliff found so far: row 4, column 2.\nCells entered so far with reward -1: row 3, columns 1, 2.\nWhere do you go?"
     )
     drive = [(0, 4, -1.0, 1, True, False, 0), (27, 2, -1.0, 47, False, False, 1), (47, 4, -10.0, 47, False, False, 1)]

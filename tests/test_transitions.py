@@ -144,7 +144,7 @@ def test_an_unfinished_last_episode_has_no_return():
     data = episodes([30, 7], [True, False], {"last_episode_unfinished": True})
     assert data.returns_at(200).tolist() == [30] and data.n_finished == 1 and data.cost == 37
     alone = episodes([7], [False], {"last_episode_unfinished": True})
-    assert alone.returns_at(200).tolist() == [7]
+    assert alone.n_finished == 1 and alone.returns_at(200).tolist() == [200]
 
 
 def test_first_episodes(small_data):

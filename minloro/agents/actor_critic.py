@@ -130,18 +130,18 @@ class ActorCritic(Checkpoint):
         taken = (batch.actions - self.low) * (2 / (self.high - self.low)) - 1  # to [-1, 1]
         td_error = self._critic_gradients(batch.observations, taken, target)
         log_prob = self._policy_gradients(batch.observations, noise)
-        # J(log alpha) = -alpha mean(log pi + target entropy), "Algorithms and Applications", section 5.
+        # J(log alpha) = -alpha mean(log pi + target entropy), as in "Algorithms and Applications".
         self._log_temperature_gradient[:] = -self.temperature * (log_prob.mean() - len(self.low))
         return td_error
 
     def _critic_gradients(self, observations: np.ndarray, actions: np.ndarray, target: np.ndarray) -> np.ndarray:
-        """J_Q = sum over the critics of mean((Q(s, a) - target)²) / 2 ("Algorithms and Applications", section 4.2); so dJ_Q/dQ = (Q - target) / B."""
+        """J_Q = sum over the critics of mean((Q(s, a) - target)²) / 2; so dJ_Q/dQ = (Q - target) / B."""
         td_error = target - self.critics.forward(self._join(observations, actions))[..., 0]  # [2, B]
         self.critics.backward((td_error / -len(target))[..., None])
         return td_error
 
     def _policy_gradients(self, observations: np.ndarray, noise: np.ndarray) -> np.ndarray:
-        """J_pi = mean(alpha log pi(a|s) - min Q(s, a)), a = tanh(u), u = mean + std * noise (section 4.2 there); return log pi, (B,).
+        """J_pi = mean(alpha log pi(a|s) - min Q(s, a)), a = tanh(u), u = mean + std * noise; return log pi, (B,).
 
         dJ/da = -dQ/da / B                              of the critic that is the smaller one
         da/du = 1 - a²
@@ -165,7 +165,7 @@ class ActorCritic(Checkpoint):
     def _sample(self, observations: np.ndarray, noise: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return a = tanh(mean + std * noise), (B, A), log pi(a|s), (B,), and std, (B, A).
 
-        log pi(a|s) = sum over A of [-noise²/2 - log std - log(2 pi)/2 - log(1 - tanh(u)²)] (appendix C of both papers): the Gaussian's density
+        log pi(a|s) = sum over A of [-noise²/2 - log std - log(2 pi)/2 - log(1 - tanh(u)²)]: the Gaussian's density
         over the slope of tanh. The last term is 2 (log 2 - u - log(1 + exp(-2u))), which does not cancel for large u.
         """
         mean, log_std = np.split(self.policy.forward(observations)[0], 2, axis=1)  # [B, A]
