@@ -76,7 +76,8 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )  # fmt: skip
     add = parser.add_argument
-    add("task", metavar="TASK", nargs="?", choices=TASKS, help=f"one of: {', '.join(TASKS)}")
+    add("task", metavar="TASK", nargs="?", choices=(*TASKS, "doctor"),
+        help=f"one of: {', '.join(TASKS)}; or doctor: what can the server of --llm-url do")  # fmt: skip
     experiment = parser.add_argument_group("the experiment")
     add = experiment.add_argument
     add("--arms", metavar="LIST", type=_arms, help=f"what is compared (default {','.join(ARMS)})")
@@ -97,6 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--temperature", metavar="T", type=_non_negative, help="of sampling (default: the server's)")
     add("--top-p", metavar="P", type=_probability, help="of sampling (default: the server's)")
     add("--concurrency", metavar="N", type=_positive, help="episodes that the model plays at once; D does not depend on it")
+    add("--dry-run", action="store_true", help="only say how many calls and tokens a run would need")
     add("--call-budget", metavar="N", type=_positive, help="calls to the model after which this run stops, to be resumed")
     add("--fresh-data", action="store_const", const=True, help="collect a D of its own for every seed")
     add = parser.add_argument_group("the run").add_argument
@@ -175,6 +177,8 @@ def _run(args: argparse.Namespace) -> int:
     from minloro.tasks import make_task
 
     progress = Progress(args.quiet)
+    if args.dry_run or args.task == "doctor":
+        return _look_ahead(args)
     data = None
     if args.resume is not None:
         folder = RunFolder.open(args.resume)
@@ -210,6 +214,23 @@ def _run(args: argparse.Namespace) -> int:
         plot.save_map(folder.path / "map.png", task, data_by_seed[settings.seed], learner.table, label)
     print(report.table(task, summary))
     print(f"\nWritten to {folder.path}: figures, returns.csv, summary.json and what made them.")
+    return 0
+
+
+def _look_ahead(args: argparse.Namespace) -> int:
+    from minloro import doctor, experiment
+
+    examined = args.task == "doctor"
+    if examined:
+        args.task = "cartpole"  # the questions that are asked
+        if args.llm_url is None or args.llm_model is None:
+            raise UserError("doctor needs to know whom to ask: give --llm-url and --llm-model")
+    settings = _new_settings(args)
+    task = experiment.task_of(settings)
+    if examined:
+        print(doctor.examine(settings, task, experiment.make_llm(settings, task, settings.seed, args.llm_url)))
+    else:
+        print(doctor.estimate(settings, task))
     return 0
 
 

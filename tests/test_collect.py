@@ -129,3 +129,33 @@ def test_how_the_model_is_asked(tmp_path):
         metadata = json.loads(str(file["metadata"]))
     assert metadata["sampling"] == {"max_tokens": 2048, "temperature": 0.3, "top_p": 0.9, "dropped": []}
     assert "step by step" in metadata["prompt"]
+
+
+def test_the_doctor_says_what_a_server_can_do(capsys):
+    def picky(body, headers):
+        if "max_tokens" in body:
+            return 400, {"error": {"message": "use max_completion_tokens"}}
+        if "temperature" in body:
+            return 400, {"error": {"message": "temperature is not supported"}}
+        status, answer = lean(body, headers)
+        answer["choices"][0]["message"]["reasoning_content"] = "Action: 1?"
+        return status, answer | {"model": "tiny-v2"}
+
+    with serve(picky) as (url, received):
+        assert main(["doctor", "--llm-url", url, "--llm-model", "tiny", "--temperature", "0.5"]) == 0
+    text = capsys.readouterr().out
+    facts = ("as tiny-v2", "max_completion_tokens", "temperature", "in a field of its own", "5 of 5 replies", "105 tokens")
+    assert all(fact in text for fact in facts)
+    assert len(received) == 7 and "hours for 10 episodes" in text
+    assert main(["doctor"]) == 2 and "--llm-url" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("task", ["cartpole", "frozenlake", "pendulum"])
+def test_a_dry_run_asks_nobody_and_writes_nothing(capsys, tmp_path, monkeypatch, task):
+    monkeypatch.chdir(tmp_path)
+    with serve(lean) as (url, received):
+        assert main([task, "--dry-run", "--llm-url", url, "--llm-model", "tiny", "--reasoning", "cot"]) == 0
+    text = capsys.readouterr().out
+    steps = len(minloro.collect(minloro.make_task(task), minloro.StandInLLM(minloro.make_task(task)), 10))
+    assert f"About {steps:,} calls" in text and "tokens in all" in text
+    assert not received and not list(tmp_path.iterdir())

@@ -38,6 +38,7 @@ class Reply:
     finish_reason: str | None = None
     usage: dict = field(default_factory=dict)  # tokens by kind, of the COUNTED ones that the server reports
     latency: float = 0.0  # seconds, the waits before a repeated request included
+    reasoning: bool = False  # whether there was a field of reasoning, which is not read
 
     @property
     def answer(self) -> str:
@@ -231,4 +232,5 @@ def _read_reply(body: object, model: str, latency: float) -> Reply:
     except (LookupError, TypeError, AttributeError):
         raise _Unusable("is not a chat completion: is it an OpenAI-compatible address?") from None
     name = " ".join(name.encode("utf-8", "replace").decode().split())
-    return Reply(text, name, finish_reason, usage, latency)
+    reasoning = any(choice["message"].get(key) for key in ("reasoning", "reasoning_content", "thinking"))
+    return Reply(text, name, finish_reason, usage, latency, reasoning)
