@@ -59,9 +59,7 @@ def examine(settings, task, llm) -> str:
         "server": f"{llm.url} answers, as {replies[0].model}",
         "token limit": f"the field is {llm.limit_field}",
         "refused settings": ", ".join(llm.dropped) or "none of those that were sent",
-        "reasoning": "in a field of its own, which is not read"
-        if any(r.reasoning for r in replies)
-        else "in no field of its own",
+        "reasoning": "in a field that is not read" if any(r.reasoning for r in replies) else "in no field of its own",
         "form": f"{readable} of {QUESTIONS} replies end in a line that can be read as an action",
         "cut off": f"{cut_off} of {QUESTIONS} replies at {limit} tokens",
         "time": f"{seconds:.2f} s a call; {hours}",

@@ -152,7 +152,7 @@ def test_the_doctor_says_what_a_server_can_do(capsys):
         "5 of 5 replies",
         "105 tokens",
     )
-    assert all(fact in text for fact in facts)
+    assert all(fact in text for fact in facts), text
     assert len(received) == 7 and "hours for 10 episodes" in text
     assert main(["doctor"]) == 2 and "--llm-url" in capsys.readouterr().err
 
