@@ -30,7 +30,6 @@ from minloro.transitions import Transitions, from_rows
 
 GRID = 200  # environment steps between two evaluations; one round of the paper
 ARMS = ("rl", "loro", "random-data", "mix", "llm")
-LEARNING_ARMS = ("rl", "loro", "random-data", "mix")
 
 
 class EpisodeReturn(NamedTuple):

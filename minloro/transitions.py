@@ -20,7 +20,6 @@ from minloro.files import replace_file
 
 SCHEMA_VERSION = 1
 COLUMNS = ("observations", "actions", "rewards", "next_observations", "terminated", "truncated", "episode")
-SOURCES = ("reply", "retry", "fallback", "random")  # how an action came about
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,8 @@ class Transitions:
 
     observations, next_observations: (N, …). actions: (N,) ids or (N, action dimensions). rewards: (N,).
     terminated, truncated: (N,) bool. episode: (N,) int, rows of one episode together and in order.
-    source: (N,) str or None, one of SOURCES. metadata: what is known about the origin.
+    source: (N,) str or None, how each action came about: reply, retry, fallback or random.
+    metadata: what is known about the origin.
     """
 
     observations: np.ndarray

@@ -326,6 +326,10 @@ def test_maps_show_the_visits_and_the_greedy_actions(name, tmp_path, monkeypatch
     grid = task.grid
     cells = np.arange(grid.rows * grid.columns)
     states = cells * grid.states_per_cell + grid.offset
+    if grid.about:
+        text = task.prompt.describe(int(states[0]), [])
+        assert grid.about == "passenger at Yellow, destination Green"
+        assert "passenger is at Yellow" in text and "destination is Green" in text
     np.testing.assert_array_equal(visits[states], np.bincount(data.observations // grid.states_per_cell, minlength=len(cells)))
     (_, _, values, _, _), ax = panels[1]
     assert values is learned

@@ -145,6 +145,8 @@ def test_the_summary_recomputed_from_the_csv(finished_run, cartpole):
         assert summary["arms"][arm]["mean_return"]["mean"] == pytest.approx(np.mean(means))
         assert summary["arms"][arm]["online_mean_return"]["mean"] == pytest.approx(np.mean(online_means))
         per_seed[arm] = np.array(means)
+    rounds = [r for g, r in values("rl", 0, "eval").items() if g] + [r for g, r in values("rl", 1, "eval").items() if g]
+    assert summary["arms"]["rl"]["paper_cumulative_reward"]["mean"] == pytest.approx(sum(rounds) / 2)  # nothing of D in it
     assert summary["difference"]["loro-rl"]["mean_return"]["mean"] == pytest.approx(np.mean(per_seed["loro"] - per_seed["rl"]))
     assert summary["difference"]["loro-random-data"]["online_mean_return"]["verdict"].startswith("indicative: ")
     assert set(summary["llm"]) >= {"model", "calls", "parse_failures", "tokens"}
