@@ -171,7 +171,7 @@ def _collect(settings, task, seed, transcript, server, progress) -> Transitions:
 
     def on_call(counts):
         detail = f"{counts['parse_failures']} unreadable replies, {counts['tokens']:,} tokens"
-        progress.show(f"asking {llm.name}", counts["calls"], most, detail)
+        progress.show(f"asking {llm.name}, at most", counts["calls"], most, detail)
 
     try:
         return collect(task, llm, settings.episodes, seed, transcript, server.concurrency, on_call)

@@ -83,8 +83,8 @@ def collect(
     finished = sum(complete for *_, complete in played)
     if not finished:
         raise BudgetSpent
-    metadata = _metadata(task, seed, llm.source) | {"model": policy.model, "llm": dict(policy.counts)}
-    metadata |= {"sampling": llm.settings | {"dropped": getattr(llm, "dropped", [])}, "episodes_asked": episodes}
+    metadata = _metadata(task, seed, llm.source) | {"model": ", ".join(sorted(policy.models)), "llm": dict(policy.counts)}
+    metadata |= {"sampling": llm.settings | {"dropped": sorted(policy.dropped)}, "episodes_asked": episodes}
     metadata |= {"prompt": task.prompt.system, "reminder": task.prompt.reminder}
     metadata["prompt_sha256"] = hashlib.sha256(task.prompt.system.encode()).hexdigest()
     return from_rows(rows, sources, metadata)

@@ -3,6 +3,7 @@
 import shutil
 import sys
 import time
+from collections import deque
 
 
 class Progress:
@@ -10,16 +11,27 @@ class Progress:
 
     def __init__(self, quiet: bool):
         self._shown = not quiet and sys.stderr is not None and sys.stderr.isatty()
-        self._start = time.monotonic()
+        self._what, self._recent = "", deque(maxlen=100)  # the last calls of `show`: when, and how much was done
 
     def show(self, what: str, done: int, total: int, detail: str = "") -> None:
         """Redraw the line: a bar of `done` out of `total`."""
         if not self._shown:
             return
+        if what != self._what:
+            self._what = what
+            self._recent.clear()
+        self._recent.append((time.monotonic(), done))
         filled = round(24 * done / max(total, 1))
-        seconds = time.monotonic() - self._start
-        line = f"{what} [{'#' * filled}{'.' * (24 - filled)}] {done}/{total}  {seconds:.0f} s  {detail}"
+        line = f"{what} [{'#' * filled}{'.' * (24 - filled)}] {done}/{total}  {self._time_left(total)}{detail}"
         print(f"\r\x1b[K{line[: shutil.get_terminal_size().columns - 1]}", end="", file=sys.stderr, flush=True)
+
+    def _time_left(self, total: int) -> str:
+        """Say how long it will take, as fast as it went lately; what a resumed run finds in its folder is soon forgotten."""
+        (start, before), (now, done) = self._recent[0], self._recent[-1]
+        if done == before:
+            return ""
+        minutes, seconds = divmod(round((now - start) / (done - before) * max(total - done, 0)), 60)
+        return f"{minutes // 60}:{minutes % 60:02}:{seconds:02} left  "
 
     def clear(self) -> None:
         """Remove the line, so that other output starts on an empty one."""

@@ -9,6 +9,7 @@ from servers import completion, serve
 import minloro
 from minloro.errors import RunError, UserError
 from minloro.llm import client
+from minloro.randomness import stream_seed
 
 MESSAGES = [{"role": "user", "content": "Which way?"}]
 SAMPLE = (0, 0, 0, 0)
@@ -34,6 +35,7 @@ def test_a_call_and_its_answer():
     assert reply.usage == {"prompt_tokens": 7, "completion_tokens": 3} and reply.latency > 0
     path, body, headers = received[0]
     assert path == "/v1/chat/completions" and "Authorization" not in headers
+    assert body.pop("seed") == stream_seed(0, "llm", *SAMPLE)  # every sample has its own
     assert body == {"model": "tiny", "messages": MESSAGES, "max_tokens": 77, "temperature": 0.5, "top_p": 0.9}
 
 
@@ -90,7 +92,7 @@ def test_the_token_limit_changes_its_name_only_where_the_server_says_so():
     assert chat.request(MESSAGES)["max_tokens"] == 99  # the key of a call does not depend on what the server calls it
 
 
-@pytest.mark.parametrize("refused", [("temperature",), ("top_p",), ("temperature", "top_p")])
+@pytest.mark.parametrize("refused", [("temperature",), ("top_p",), ("seed",), ("seed", "temperature", "top_p")])
 def test_a_setting_that_a_model_refuses_is_dropped_once_and_remembered(refused):
     def answer(body, headers):
         for name in refused:
@@ -101,14 +103,14 @@ def test_a_setting_that_a_model_refuses_is_dropped_once_and_remembered(refused):
     with serve(answer) as (url, received):
         chat = minloro.ChatClient(url, "o1", temperature=0.5, top_p=0.5)
         for _ in range(3):
-            chat.complete(MESSAGES, SAMPLE)
-    assert len(received) == len(refused) + 3 and chat.dropped == list(refused)
+            reply = chat.complete(MESSAGES, SAMPLE)
+    assert len(received) == len(refused) + 3 and chat.dropped == reply.dropped == list(refused)
     assert not set(refused) & received[-1][1].keys()
 
 
 def test_a_refusal_of_something_else_is_final():
     with serve(lambda *_: (400, {"error": {"message": "context length exceeded"}})) as (url, received):
-        with pytest.raises(UserError, match="status 400"):
+        with pytest.raises(UserError, match=r"\(status 400\): context length exceeded$"):
             ask(url, temperature=0.5)
     assert len(received) == 1
 
@@ -119,6 +121,8 @@ FAULTS = {
     "half a body": (200, b'{"choices": [{"mess', {"X-Half": "yes"}),
     "broken JSON": (200, b'{"choices": ['),
     "an error in a 200 answer": (200, {"error": {"message": "overloaded", "code": 502}}),
+    "an error in place of the text": (200, {"choices": [{"message": {"content": ""}, "finish_reason": "error"}]}),
+    "an error beside the text": (200, {"choices": [{"message": {"content": "Action: 1"}, "error": {"code": 502}}]}),
     "a list": (200, [1]),
     "no choices": (200, {"choices": []}),
     "a number for a text": (200, completion(5)),
@@ -256,7 +260,7 @@ def test_a_server_that_hangs(monkeypatch):
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen(50)
-        with pytest.raises(RunError, match=r"6 times \(ReadTimeoutError\)"):
+        with pytest.raises(RunError, match=r"8 times \(ReadTimeoutError\)"):
             ask(f"http://127.0.0.1:{silent.getsockname()[1]}/v1")
 
 

@@ -12,6 +12,7 @@ from servers import completion, serve
 import minloro
 from minloro.cli import main
 from minloro.errors import RunError
+from minloro.llm import client
 from minloro.llm.transcript import BudgetSpent, Transcript
 from minloro.transitions import COLUMNS
 
@@ -74,7 +75,7 @@ def test_a_failure_in_one_episode_ends_the_others(cartpole):
 
     with serve(failing) as (url, _), pytest.raises(RunError, match="status|failed"):
         minloro.collect(cartpole, minloro.ChatClient(url, "tiny"), 50, concurrency=4)
-    assert len(calls) < 40 + 4 * 6 + 1
+    assert len(calls) < 40 + 4 * client.ATTEMPTS + 1
 
 
 def test_a_budget_ends_a_collection_with_what_is_finished(cartpole, tmp_path):

@@ -22,7 +22,8 @@ class LLMPolicy:
         self._lock = threading.Lock()  # episodes may be played in several threads
         self.transcript = transcript or Transcript(None)
         self.counts = Counter(calls=0, parse_failures=0, fallbacks=0, tokens=0)
-        self.model = llm.name  # as the server names it, once it has answered
+        self.dropped: set[str] = set()  # settings that the server refused
+        self.models: set[str] = set()  # as the server names what answered
 
     def choose(self, observation, rows: list, step: int, episode: int) -> tuple[int, str]:
         """Return an action for `observation` and how it came about: reply, retry or fallback."""
@@ -44,7 +45,8 @@ class LLMPolicy:
 
     def _count(self, reply, action) -> None:
         with self._lock:
-            self.model = reply.model
+            self.models.add(reply.model)
+            self.dropped.update(reply.dropped)
             self.counts["calls"] += 1
             self.counts["parse_failures"] += action is None
             self.counts["tokens"] += sum(reply.usage.values())

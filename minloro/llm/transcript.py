@@ -14,6 +14,8 @@ from pathlib import Path
 from minloro.errors import UserError
 from minloro.llm.client import Reply
 
+KEPT = ("model", "finish_reason", "usage", "latency", "dropped")  # of a Reply, beside its text
+
 
 class BudgetSpent(Exception):
     """As many calls were made as were allowed."""
@@ -43,7 +45,7 @@ class Transcript:
         key = hashlib.sha256(text.encode()).hexdigest()
         call = self._known.get(key)
         if call is not None:
-            reply = Reply(call["reply"], call["model"], call["finish_reason"], call["usage"], call["latency"])
+            reply = Reply(call["reply"], **{name: call[name] for name in KEPT})
             return reply, parse(reply.answer)
         with self._lock:
             if self.stopped or (self.budget is not None and self.budget <= 0):
@@ -61,9 +63,8 @@ class Transcript:
         prompt = json.dumps(messages, sort_keys=True)
         seed, episode, step, attempt = sample
         call = {"key": key, "seed": seed, "episode": episode, "step": step, "attempt": attempt}
-        call |= {"prompt_sha256": hashlib.sha256(prompt.encode()).hexdigest(), "reply": reply.text, "parsed": parsed}
-        call |= {"model": reply.model, "finish_reason": reply.finish_reason, "usage": reply.usage}
-        call |= {"latency": round(reply.latency, 4)}
+        call |= {"prompt_sha256": hashlib.sha256(prompt.encode()).hexdigest(), "status": reply.status, "parsed": parsed}
+        call |= {"reply": reply.text} | {name: getattr(reply, name) for name in KEPT} | {"latency": round(reply.latency, 4)}
         self._file.write(json.dumps(call) + "\n")
         self._file.flush()
 
@@ -106,7 +107,7 @@ def _read_calls(path: Path) -> list[dict]:
             os.fsync(file.fileno())
     try:
         calls = [json.loads(line) for line in whole.splitlines()]
-        if not all({"key", "reply", "model", "finish_reason", "usage", "latency"} <= call.keys() for call in calls):
+        if not all({"key", "reply", *KEPT} <= call.keys() for call in calls):
             raise ValueError
     except (ValueError, AttributeError):
         raise UserError(f"{path} is damaged: it holds lines that minloro did not write; move it away") from None
