@@ -85,44 +85,36 @@ def test_replies_that_say_nothing_are_counted(cartpole):
 
 @pytest.mark.parametrize("concurrency", [1, 3])
 def test_fifty_kills(tmp_path, concurrency):
-    """SIGKILL at random moments of a collection, then --resume: the same D, and at most one call a kill and worker too many."""
+    """SIGKILL at 25 random moments of a collection, then --resume: the same D, at most one call a kill and worker too many."""
+    last = [0.0]
 
     def slow(body, headers):
-        time.sleep(0.002)
+        time.sleep(0.004)
+        last[0] = time.monotonic()
         return lean(body, headers)
 
-    script = (
-        "import sys, minloro\n"
-        "from minloro.llm.transcript import Transcript\n"
-        "from minloro.transitions import save_transitions\n"
-        "url, folder, n = sys.argv[1], sys.argv[2], int(sys.argv[3])\n"
-        "task = minloro.make_task('cartpole')\n"
-        "print('ready', flush=True)\n"
-        "with Transcript(folder + '/llm.jsonl') as transcript:\n"
-        "    data = minloro.collect(task, minloro.ChatClient(url, 'tiny'), 30, 0, transcript, n)\n"
-        "save_transitions(folder + '/rollouts.npz', data)\n"
-    )
+    minloro_ = [sys.executable, "-m", "minloro"]
     rng = np.random.default_rng(concurrency)
     with serve(slow) as (url, received):
-        for name in ("whole", "killed"):
-            (tmp_path / name).mkdir()
-        run = [sys.executable, "-c", script, url]
-        subprocess.run([*run, str(tmp_path / "whole"), str(concurrency)], check=True, stdout=subprocess.DEVNULL)
-        calls = len(received)
-        kills = 0
+        asked = ["--llm-url", url, "--concurrency", str(concurrency)]
+        first = ["cartpole", "--llm-model", "tiny", "--arms", "llm", "--episodes", "30", *asked, "--out"]
+        subprocess.run([*minloro_, *first, tmp_path / "whole"], check=True, capture_output=True)
+        calls, kills, arguments = len(received), 0, [*first, tmp_path / "killed"]
         for _ in range(25):
-            process = subprocess.Popen([*run, str(tmp_path / "killed"), str(concurrency)], stdout=subprocess.PIPE)
-            process.stdout.readline()
-            time.sleep(rng.uniform(0, 0.4 / concurrency))
+            start = time.monotonic()
+            process = subprocess.Popen([*minloro_, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            while last[0] < start and process.poll() is None:  # until it has asked for something
+                time.sleep(0.001)
+            time.sleep(rng.uniform(0, 0.1))
             if process.poll() is None:
                 os.kill(process.pid, signal.SIGKILL)
                 kills += 1
             process.communicate()
-        subprocess.run([*run, str(tmp_path / "killed"), str(concurrency)], check=True, stdout=subprocess.DEVNULL)
-    assert kills >= 10
+            arguments = ["--resume", tmp_path / "killed", *asked]
+        subprocess.run([*minloro_, *arguments], check=True, capture_output=True)
+    assert kills == 25
     assert len(received) - calls <= calls + kills * concurrency
-    with np.load(tmp_path / "whole" / "rollouts.npz") as whole, np.load(tmp_path / "killed" / "rollouts.npz") as killed:
-        assert whole.files == killed.files
-        assert all(whole[name].tobytes() == killed[name].tobytes() for name in whole.files)
+    for name in ("rollouts.npz", "returns.csv", "summary.json"):
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "killed" / name).read_bytes()
     lines = (tmp_path / "killed" / "llm.jsonl").read_text().splitlines()
     assert len(lines) == calls and len({json.loads(line)["key"] for line in lines}) == calls
