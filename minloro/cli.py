@@ -13,6 +13,7 @@ BLAS_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "V
 
 TASKS = ("cartpole", "mountaincar", "acrobot", "pendulum", "frozenlake", "cliffwalking", "taxi")
 ARMS = ("rl", "loro", "random-data", "mix", "llm")
+ALL_ARMS = (*ARMS, "own-data")
 SAMPLING = ("reasoning", "max_tokens", "temperature", "top_p")
 SETTINGS = (
     *SAMPLING,
@@ -80,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
         help=f"one of: {', '.join(TASKS)}; or doctor: what can the server of --llm-url do")  # fmt: skip
     experiment = parser.add_argument_group("the experiment")
     add = experiment.add_argument
-    add("--arms", metavar="LIST", type=_arms, help=f"what is compared (default {','.join(ARMS)})")
+    add("--arms", metavar="LIST", type=_arms, help=f"what is compared (default {','.join(ARMS)}; there is own-data, too)")
     add("--seeds", metavar="N", type=_positive, help="independent repeats of every arm (default 5)")
     add("--seed", metavar="N", type=_natural, help="the first of them; same seed, same bits (default 0)")
     add("--steps", metavar="N", type=_positive, help="environment steps of every learning arm, D's included")
@@ -105,6 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--out", metavar="DIR", type=_text, help="folder for the results (default runs/TASK-date-time)")
     add("--resume", metavar="DIR", type=_text, help="finish an interrupted run, or report a finished one again")
     add("--jobs", metavar="N", type=_positive, help="runs side by side (default: the number of processors)")
+    add("--scheduler", metavar="ADDRESS", help="run on the dask.distributed cluster there (extra dask)")
     add("--quiet", action="store_true", help="no progress on stderr")
     add("--version", action="version", version=f"minloro {__version__}")
     return parser
@@ -162,10 +164,10 @@ def _offline(text: str) -> str | float:
 
 def _arms(text: str) -> tuple[str, ...]:
     names = text.split(",")
-    unknown = [name for name in names if name not in ARMS]
+    unknown = [name for name in names if name not in ALL_ARMS]
     if unknown or len(set(names)) < len(names):
-        raise argparse.ArgumentTypeError(f"{text!r} must be a list of different arms out of {','.join(ARMS)}")
-    return tuple(name for name in ARMS if name in names)
+        raise argparse.ArgumentTypeError(f"{text!r} must be a list of different arms out of {','.join(ALL_ARMS)}")
+    return tuple(name for name in ALL_ARMS if name in names)
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -193,11 +195,13 @@ def _run(args: argparse.Namespace) -> int:
             data = experiment.read_data(settings.data, task, settings, progress)
         about = {"minloro": __version__, "behaviour": experiment.behaviour(settings, data)}
         folder = RunFolder.create(args.out, about | vars(settings))
+    if args.scheduler is not None and args.jobs is not None:
+        raise UserError("--scheduler and --jobs exclude each other: leave one out")
     server = experiment.Server(args.llm_url, args.concurrency or 1, args.call_budget)
     resume = f"python -m minloro --resume {folder.path}" + (f" --llm-url {args.llm_url}" if args.llm_url else "")
     try:
-        workers = args.jobs or _processors()
-        summary, returns, data_by_seed = experiment.run(settings, folder, data, server, workers, progress)
+        with _executor(args) as executor:
+            summary, returns, data_by_seed = experiment.run(settings, folder, data, server, executor, progress)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"interrupted; go on with: {resume}") from None
     except (RunError, MemoryError, BrokenExecutor) as error:
@@ -234,8 +238,14 @@ def _look_ahead(args: argparse.Namespace) -> int:
     return 0
 
 
-def _processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _executor(args: argparse.Namespace):
+    """Return what runs the jobs, as a context: a cluster, or processes on this machine."""
+    from minloro import sweep
+
+    if args.scheduler is not None:
+        return sweep.cluster(args.scheduler)
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return sweep.process_pool(args.jobs or processors)
 
 
 def _new_settings(args: argparse.Namespace):

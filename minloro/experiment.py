@@ -12,7 +12,7 @@ from minloro.files import write_json
 from minloro.llm.client import ChatClient
 from minloro.llm.standin import StandInLLM
 from minloro.llm.transcript import BudgetSpent, Transcript
-from minloro.loro import GRID, Job, collect, data_returns, run_arm
+from minloro.loro import GRID, Job, collect, data_returns
 from minloro.progress import Progress
 from minloro.report import summarize
 from minloro.rollout import unreproduced
@@ -119,22 +119,22 @@ def check_budget(data: Transitions, settings: Settings, path: Path | None = None
         )
 
 
-def run(settings: Settings, folder: RunFolder, data: Transitions | None, server: Server, workers: int, progress: Progress):
+def run(settings: Settings, folder: RunFolder, data: Transitions | None, server: Server, executor, progress: Progress):
     """Do what the folder does not hold yet, write the results and return (summary, returns, D by seed).
 
-    data: a given D. On an interruption, everything that was finished is in the folder.
+    data: a given D. executor: any concurrent.futures.Executor, or None. On an interruption, everything that was finished is in
+    the folder.
     """
     task = task_of(settings)
     data_by_seed = _gather_data(settings, task, folder, data, server, progress) if settings.needs_data else {}
     jobs = _open_jobs(settings, task, folder, data_by_seed)
     total = len(settings.all_seeds) * len([arm for arm in settings.arms if arm != "llm"])
     try:
-        with sweep.process_pool(min(workers, len(jobs))) as executor:
-            progress.show("learning", total - len(jobs), total)
-            for done, (job, (returns, agent)) in enumerate(sweep.run(run_arm, jobs, executor), start=1):
-                folder.save_agent(job.arm, job.seed, agent)
-                folder.save_part(job.arm, job.seed, returns)
-                progress.show("learning", total - len(jobs) + done, total, f"{job.arm}, seed {job.seed}")
+        progress.show("learning", total - len(jobs), total)
+        for done, (job, (returns, agent)) in enumerate(sweep.run(jobs, executor), start=1):
+            folder.save_agent(job.arm, job.seed, agent)
+            folder.save_part(job.arm, job.seed, returns)
+            progress.show("learning", total - len(jobs) + done, total, f"{job.arm}, seed {job.seed}")
     finally:
         returns = folder.gather()
     progress.clear()

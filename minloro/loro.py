@@ -30,6 +30,8 @@ from minloro.transitions import Transitions, from_rows
 
 GRID = 200  # environment steps between two evaluations; one round of the paper
 ARMS = ("rl", "loro", "random-data", "mix", "llm")
+ABLATION = "own-data"  # a further arm
+PRETRAINED = ("loro", "random-data", ABLATION)
 
 
 class EpisodeReturn(NamedTuple):
@@ -96,23 +98,49 @@ def collect_random(task: Task, transitions: int, seed: int = 0, step_limit: int 
     step_limit: of an episode, by default the task's. Where D was collected with a shorter one, so is its control: more short
     episodes see more starts than few long ones, and that should not be taken for the model's doing.
     """
-    step_limit = min(step_limit or task.step_limit, task.step_limit)
-    if transitions < 1:
-        raise UserError(f"{transitions} transitions make no data set: at least 1 is needed")
-    env, rng = task.make_env(), stream(seed, "random-data")
-    rows, sources, episode = [], [], 0
+    rng = stream(seed, "random-data")
 
     def choose(observation, rows, step):
         return task.random_action(rng), "random"
 
+    return _collect_steps(task, transitions, seed, step_limit, choose, "random-data", "uniformly random policy")
+
+
+def collect_own(task: Task, transitions: int, seed: int = 0, step_limit: int | None = None) -> Transitions:
+    """Return exactly the first `transitions` steps of an agent that learns from scratch, and is then thrown away.
+
+    They are those of the arm `rl` with another run seed, made from `seed`. step_limit: as in collect_random.
+    """
+    own_seed = stream_seed(seed, "own-data")
+    agent, exploration, replay_rng = task.make_agent(own_seed), stream(own_seed, "exploration"), stream(own_seed, "replay")
+    buffer = None
+
+    def choose(observation, rows, step):
+        nonlocal buffer
+        encoded = agent.encode(observation)
+        if rows:  # learn from the step before, now that it is there
+            before, action, reward, after, *ended = rows[-1]
+            if buffer is None:
+                buffer = _online_buffer(task, agent, encoded, transitions, None)
+            _learn(agent, buffer, (agent.encode(before), action, reward, agent.encode(after), *ended), replay_rng)
+        return agent.act(encoded, exploration), "learning agent"
+
+    return _collect_steps(task, transitions, own_seed, step_limit, choose, "environment", "agent learning from scratch")
+
+
+def _collect_steps(task: Task, transitions: int, seed: int, step_limit: int | None, choose, name: str, source: str):
+    """Play episodes of the stream `name` until there are exactly `transitions` of them."""
+    step_limit = min(step_limit or task.step_limit, task.step_limit)
+    if transitions < 1:
+        raise UserError(f"{transitions} transitions make no data set: at least 1 is needed")
+    env, rows, sources, episode = task.make_env(), [], [], 0
     while len(rows) < transitions:
         start = len(rows)
-        env_seed = stream_seed(seed, "random-data", episode)
-        play_episode(env, choose, episode, env_seed, rows, sources, transitions, step_limit)
+        play_episode(env, choose, episode, stream_seed(seed, name, episode), rows, sources, transitions, step_limit)
         episode += 1
     terminated = rows[-1][4]
     unfinished = not terminated and len(rows) - start < step_limit
-    metadata = _metadata(task, seed, "uniformly random policy") | {
+    metadata = _metadata(task, seed, source) | {
         "last_episode_unfinished": unfinished,
         "collection_step_limit": step_limit,
     }
@@ -168,12 +196,7 @@ def finetune(
         action = agent.act(encoded, exploration)
         observation, reward, terminated, truncated, _ = env.step(action)
         next_encoded = agent.encode(observation)
-        if not agent.batch_size:
-            agent.learn(encoded, action, reward, next_encoded, terminated)
-        else:
-            buffer.add(encoded, action, reward, next_encoded, terminated, truncated, episode)
-            if len(buffer) >= agent.batch_size:
-                agent.update(buffer.sample(agent.batch_size, replay_rng, share), replay_rng)
+        _learn(agent, buffer, (encoded, action, reward, next_encoded, terminated, truncated, episode), replay_rng, share)
         episode_return, length, encoded = episode_return + float(reward), length + 1, next_encoded
         if terminated or truncated:
             returns.append(EpisodeReturn("train", "learning agent", env_steps, episode_return, length))
@@ -183,6 +206,16 @@ def finetune(
         if env_steps % GRID == 0:
             returns.append(evaluation(env_steps, grid_point=env_steps // GRID))
     return returns
+
+
+def _learn(agent, buffer: ReplayBuffer, row: tuple, rng: np.random.Generator, share: float | None = None) -> None:
+    """Take one learning step after the transition `row`, in the order of transitions.COLUMNS, observations encoded."""
+    if not agent.batch_size:
+        agent.learn(*row[:5])
+        return
+    buffer.add(*row)
+    if len(buffer) >= agent.batch_size:
+        agent.update(buffer.sample(agent.batch_size, rng, share), rng)
 
 
 def _online_buffer(task: Task, agent, encoded, online_steps: int, data: Transitions | None) -> ReplayBuffer:
@@ -217,9 +250,10 @@ def run_arm(job: Job) -> tuple[list[EpisodeReturn], object]:
     """
     agent = job.task.make_agent(job.seed)
     data = None if job.arm == "rl" else job.data
-    if job.arm == "random-data":
-        data = collect_random(job.task, len(data), job.seed, data.metadata.get("collection_step_limit"))
-    if job.arm in ("loro", "random-data"):
+    if job.arm in ("random-data", ABLATION):
+        collect_other = collect_random if job.arm == "random-data" else collect_own
+        data = collect_other(job.task, len(data), job.seed, data.metadata.get("collection_step_limit"))
+    if job.arm in PRETRAINED:
         pretrain(agent, data, job.updates, job.seed)
     offline = "keep" if job.arm == "mix" else job.offline
     played = [] if data is None else data_returns(data)

@@ -14,8 +14,15 @@ from minloro.files import replace_file
 from minloro.report import count, interval
 
 # Okabe and Ito (2008): told apart with any kind of colour vision. Where curves lie on each other, the widths show it.
-COLOURS = {"rl": "#000000", "loro": "#D55E00", "random-data": "#56B4E9", "mix": "#009E73", "llm": "#CC79A7"}
-WIDTHS = {"loro": 5.0, "random-data": 3.0, "rl": 1.6, "mix": 1.2}  # widest first: the order of drawing
+COLOURS = {
+    "rl": "#000000",
+    "loro": "#D55E00",
+    "random-data": "#56B4E9",
+    "mix": "#009E73",
+    "llm": "#CC79A7",
+    "own-data": "#E69F00",
+}
+WIDTHS = {"loro": 5.0, "own-data": 4.0, "random-data": 3.0, "rl": 1.6, "mix": 1.2}  # widest first: the order of drawing
 DASHES = {"mix": (0, (4, 2))}
 
 

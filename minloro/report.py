@@ -10,7 +10,7 @@ from functools import lru_cache
 import numpy as np
 
 from minloro.dynamics import optimal_return
-from minloro.loro import GRID
+from minloro.loro import ABLATION, GRID
 
 FIELDS = ("first_return", "mean_return", "online_mean_return", "final_return", "paper_cumulative_reward")
 COMPARED = (("loro", "rl"), ("loro", "random-data"))
@@ -126,8 +126,8 @@ def figures_by_arm(task, steps: int, rows: dict, data_by_seed: dict) -> dict[str
             continue
         if arm == "rl":
             mean, data_rounds = 0.0, 0
-        elif arm == "random-data":
-            mean = random_mean(returns, data, task.step_limit)
+        elif arm in ("random-data", ABLATION):
+            mean = control_mean(returns, data, task.step_limit)
         figures[arm].append(seed_figures(returns, steps, mean, data_rounds, online_points, task.threshold))
     return figures
 
@@ -137,7 +137,7 @@ def distinct(data_by_seed: dict) -> list:
     return list({id(data): data for data in data_by_seed.values()}.values())
 
 
-def random_mean(rows: Sequence, data, step_limit: int) -> float:
+def control_mean(rows: Sequence, data, step_limit: int) -> float:
     """Return the control's mean return while its data were collected, under the same step limit as D."""
     played = [row for row in rows if row.phase == "llm"]
     own_limit = min(data.metadata.get("collection_step_limit", step_limit), step_limit)

@@ -1,4 +1,4 @@
-"""Run jobs, arms times seeds, over any concurrent.futures.Executor."""
+"""Run jobs, arms times seeds, over any concurrent.futures.Executor: threads, processes, or a cluster."""
 
 import multiprocessing
 import os
@@ -9,11 +9,15 @@ from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from multiprocessing.connection import wait
 
+from minloro.errors import UserError
+from minloro.loro import run_arm
 
-def run(function: Callable, jobs: Iterable, executor: Executor | None = None) -> Iterator[tuple]:
+
+def run(jobs: Iterable, executor: Executor | None = None, function: Callable = run_arm) -> Iterator[tuple]:
     """Yield (job, function(job)) as each is done: in order in this process, or as they finish in the executor.
 
-    Only `submit` is asked of the executor, and it is not shut down.
+    A job holds its own seed, and is all that its result depends on. Only `submit` is asked of the executor, and it is not
+    shut down.
     """
     if executor is None:
         for job in jobs:
@@ -47,6 +51,24 @@ def process_pool(workers: int) -> Iterator[Executor | None]:
         raise
     finally:
         executor.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def cluster(address: str) -> Iterator[Executor]:
+    """Give an executor over the dask.distributed cluster whose scheduler is at `address`; the cluster is left running.
+
+    Its workers must have minloro installed. A job whose worker dies is run again on another one.
+    """
+    try:
+        from distributed import Client
+    except ImportError:
+        raise UserError("--scheduler needs dask.distributed: python -m pip install 'minloro[dask]'") from None
+    try:
+        client = Client(address, timeout=10, set_as_default=False)
+    except (OSError, ValueError):
+        raise UserError(f"no dask scheduler answers at {address}: start one, or correct --scheduler") from None
+    with client:
+        yield client.get_executor(pure=False)  # equal calls are not one call: nothing is taken from a cache
 
 
 def _start_worker() -> None:

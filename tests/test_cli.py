@@ -12,7 +12,7 @@ import pytest
 from servers import completion, serve
 
 import minloro
-from minloro.cli import ARMS, TASKS, main
+from minloro.cli import ALL_ARMS, ARMS, TASKS, main
 from minloro.llm import client
 from minloro.transitions import save_transitions
 
@@ -49,9 +49,9 @@ def refused(capsys, *argv, status=2):
 
 
 def test_the_names_in_the_help_are_those_of_the_package(capsys):
-    from minloro.loro import ARMS as all_arms
+    from minloro import loro
 
-    assert TASKS == minloro.TASK_NAMES and ARMS == all_arms
+    assert TASKS == minloro.TASK_NAMES and ARMS == loro.ARMS and ALL_ARMS == (*loro.ARMS, loro.ABLATION)
     with pytest.raises(SystemExit) as stop:
         main(["--help"])
     assert stop.value.code == 0
@@ -336,12 +336,13 @@ def test_a_given_data_set_is_read_again_where_it_was_lost(tmp_path, capsys, smal
 
 
 def test_a_resumed_run_does_not_run_again_what_is_finished(tmp_path, monkeypatch):
-    from minloro import experiment
+    from minloro import sweep
 
     out = tmp_path / "run"
     assert main([*SHORT, "--out", str(out)]) == 0
-    monkeypatch.setattr(experiment, "run_arm", lambda job: pytest.fail(f"{job.arm} was run again"))
-    assert main(["--resume", str(out)]) == 0
+    asked = []
+    monkeypatch.setattr(sweep, "run", lambda jobs, executor: asked.append(jobs) or [])
+    assert main(["--resume", str(out)]) == 0 and asked == [[]]
 
 
 def test_the_first_episodes_of_given_data(tmp_path, small_data):

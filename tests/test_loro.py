@@ -336,3 +336,29 @@ def test_the_control_has_the_step_limit_of_the_data(cartpole):
     lengths = [r.episode_length for r in run_arm(again)[0] if r.phase == "llm"]
     assert lengths == [50, 50]
     assert minloro.collect_random(cartpole, 100, step_limit=9).episode_lengths.max() == 9
+
+
+@pytest.mark.parametrize("task_name", ["cartpole", "cliffwalking"])
+def test_own_data_are_the_first_steps_of_an_agent_that_learns(task_name, monkeypatch):
+    """As many as D has, aligned, and the same as the arm `rl` makes with the seed that they come from."""
+    task = minloro.make_task(task_name)
+    data = loro.collect_own(task, 300, seed=3)
+    assert len(data) == 300 and data.metadata["source"] == "agent learning from scratch"
+    assert not unreproduced(task, data).any()
+    assert data.truncated[-1] or data.terminated[-1]
+    steps, real = [], loro._learn
+    monkeypatch.setattr(loro, "_learn", lambda agent, buffer, row, *a: steps.append(row) or real(agent, buffer, row, *a))
+    own_seed = data.metadata["seed"]
+    minloro.finetune(task.make_agent(own_seed), task, 300, seed=own_seed)
+    assert [row[1] for row in steps] == data.actions.tolist() and [row[2] for row in steps] == data.rewards.tolist()
+    assert loro.collect_own(task, 300, seed=4).metadata["seed"] != own_seed
+
+
+def test_own_data_are_another_agents_than_the_one_that_goes_on(cartpole, small_data, monkeypatch):
+    pretrained = []
+    monkeypatch.setattr(loro, "pretrain", lambda agent, data, *a: pretrained.append((agent, data)))
+    returns, agent = run_arm(job(cartpole, "own-data", 0, small_data))
+    other = run_arm(job(cartpole, "own-data", 1, small_data))[1]
+    assert [len(data) for _, data in pretrained] == [len(small_data)] * 2 and pretrained[0][0] is agent is not other
+    assert pretrained[0][1].observations.tobytes() != pretrained[1][1].observations.tobytes()
+    assert {row.behaviour for row in returns if row.phase == "llm"} == {"agent learning from scratch"}

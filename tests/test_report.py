@@ -189,6 +189,6 @@ def test_the_controls_return_is_scaled_like_the_datas():
         EpisodeReturn("llm", "x", 70, -10.0, 20),
         EpisodeReturn("eval", "x", 70, 5, 1),
     ]
-    assert report.random_mean(rows, Data, 200) == (-400 - 10) / 2
+    assert report.control_mean(rows, Data, 200) == (-400 - 10) / 2
     Data.metadata = {}
-    assert report.random_mean(rows, Data, 200) == (-100 - 10) / 2
+    assert report.control_mean(rows, Data, 200) == (-100 - 10) / 2

@@ -22,19 +22,19 @@ def fail_on_three(n):
 
 def test_the_same_results_with_every_executor():
     expected = {n: n * n for n in range(20)}
-    assert list(sweep.run(square, range(20))) == list(expected.items())
+    assert list(sweep.run(range(20), function=square)) == list(expected.items())
     with ThreadPoolExecutor(3) as executor:
-        assert dict(sweep.run(square, range(20), executor)) == expected
+        assert dict(sweep.run(range(20), executor, square)) == expected
         assert executor.submit(square, 3).result() == 9  # it was not shut down
     with sweep.process_pool(2) as executor:
-        assert dict(sweep.run(square, range(20), executor)) == expected
+        assert dict(sweep.run(range(20), executor, square)) == expected
     with sweep.process_pool(1) as executor:
         assert executor is None
 
 
 def test_a_failure_ends_the_sweep_and_the_pool():
     with pytest.raises(ValueError, match="three"), sweep.process_pool(2) as executor:
-        list(sweep.run(fail_on_three, range(20), executor))
+        list(sweep.run(range(20), executor, fail_on_three))
 
 
 def running(pid):
@@ -58,7 +58,7 @@ def test_no_worker_outlives_its_parent(tmp_path, how):
         "if __name__ == '__main__':\n"
         "    signal.signal(signal.SIGTERM, lambda *_: sys.exit(3))\n"
         "    with sweep.process_pool(2) as pool:\n"
-        "        list(sweep.run(sleep, range(4), pool))\n"
+        "        list(sweep.run(range(4), pool, sleep))\n"
     )
     parent = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     workers = [int(parent.stdout.readline()) for _ in range(2)]
