@@ -1,39 +1,15 @@
 """The command line: flags in, Settings out, errors in one line. Nothing heavy is imported before the flags are read."""
 
-import argparse
 import os
 import signal
 import sys
 
 from minloro import __version__
 from minloro.errors import RunError, UserError
+from minloro.flags import ARMS, SAMPLING, SETTINGS, TASKS, make_parser
 
 # BLAS reads these when NumPy is loaded. One thread: the matrices are small, and seeds run side by side.
 BLAS_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
-
-TASKS = ("cartpole", "mountaincar", "acrobot", "pendulum", "frozenlake", "cliffwalking", "taxi")
-ARMS = ("rl", "loro", "random-data", "mix", "llm")
-ALL_ARMS = (*ARMS, "own-data")
-SAMPLING = ("reasoning", "max_tokens", "temperature", "top_p")
-SETTINGS = (
-    *SAMPLING,
-    "arms",
-    "seeds",
-    "seed",
-    "steps",
-    "episodes",
-    "data",
-    "llm_model",
-    "fresh_data",
-    "stand_in_skill",
-    "offline",
-)
-
-DESCRIPTION = """\
-Warm-start reinforcement learning with a language model (LORO, arXiv 2505.10861): a model plays the task through text,
-an agent is pretrained on what it did and goes on learning online, and is compared with the agent alone, with the
-same amount of random data, with a naive mix and with the model alone.
-Without --llm-url a scripted stand-in plays, no language model is asked, and every output says so."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -42,7 +18,7 @@ def main(argv: list[str] | None = None) -> int:
         os.environ[variable] = "1"
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        return _run(_parser().parse_args(argv))
+        return _run(make_parser().parse_args(argv))
     except UserError as error:
         return _fail(str(error), 2)
     except (RunError, OSError, MemoryError) as error:
@@ -65,112 +41,7 @@ def _interrupt(*_):
     raise KeyboardInterrupt
 
 
-class _OneLineParser(argparse.ArgumentParser):
-    def error(self, message: str):
-        raise UserError(f"{message} (python -m minloro --help lists what there is)")
-
-
-def _parser() -> argparse.ArgumentParser:
-    # Every option defaults to None: with --resume only what was really typed is compared with the folder's settings.
-    parser = _OneLineParser(
-        prog="python -m minloro", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )  # fmt: skip
-    add = parser.add_argument
-    add("task", metavar="TASK", nargs="?", choices=(*TASKS, "doctor"),
-        help=f"one of: {', '.join(TASKS)}; or doctor: what can the server of --llm-url do")  # fmt: skip
-    experiment = parser.add_argument_group("the experiment")
-    add = experiment.add_argument
-    add("--arms", metavar="LIST", type=_arms, help=f"what is compared (default {','.join(ARMS)}; there is own-data, too)")
-    add("--seeds", metavar="N", type=_positive, help="independent repeats of every arm (default 5)")
-    add("--seed", metavar="N", type=_natural, help="the first of them; same seed, same bits (default 0)")
-    add("--steps", metavar="N", type=_positive, help="environment steps of every learning arm, D's included")
-    add("--offline", metavar="WHAT", type=_offline, help="D after pretraining: keep, drop, or its share of a minibatch")
-    add = parser.add_argument_group("where D, the data set, comes from").add_argument
-    add("--episodes", metavar="N", type=_positive, help="that the LLM plays, or the first of a given D (default 10)")
-    add("--data", metavar="FILE.npz", type=_text, help="a given D: of an earlier run, or published rollouts")
-    add("--llm-url", metavar="URL", help="an OpenAI-compatible server, such as http://localhost:11434/v1; "
-        "a key is read from the environment variable OPENAI_API_KEY only")  # fmt: skip
-    add("--llm-model", metavar="NAME", type=_text, help="the model, as that server names it")
-    add("--stand-in-skill", metavar="P", type=_probability,
-        help="share of the stand-in's steps that follow its rule (default 0.7)")  # fmt: skip
-    add("--reasoning", choices=("direct", "cot"), help="answer at once, or think step by step first (default direct)")
-    add("--max-tokens", metavar="N", type=_positive, help="of one reply (default 512, with cot 2048)")
-    add("--temperature", metavar="T", type=_non_negative, help="of sampling (default: the server's)")
-    add("--top-p", metavar="P", type=_probability, help="of sampling (default: the server's)")
-    add("--concurrency", metavar="N", type=_positive, help="episodes that the model plays at once; D does not depend on it")
-    add("--dry-run", action="store_true", help="only say how many calls and tokens a run would need")
-    add("--call-budget", metavar="N", type=_positive, help="calls to the model after which this run stops, to be resumed")
-    add("--fresh-data", action="store_const", const=True, help="collect a D of its own for every seed")
-    add = parser.add_argument_group("the run").add_argument
-    add("--out", metavar="DIR", type=_text, help="folder for the results (default runs/TASK-date-time)")
-    add("--resume", metavar="DIR", type=_text, help="finish an interrupted run, or report a finished one again")
-    add("--jobs", metavar="N", type=_positive, help="runs side by side (default: the number of processors)")
-    add("--scheduler", metavar="ADDRESS", help="run on the dask.distributed cluster there (extra dask)")
-    add("--quiet", action="store_true", help="no progress on stderr")
-    add("--version", action="version", version=f"minloro {__version__}")
-    return parser
-
-
-def _text(text: str) -> str:
-    if not text.strip() or not text.isprintable():
-        raise argparse.ArgumentTypeError("it is empty or holds characters that cannot be printed")
-    return text
-
-
-def _natural(text: str) -> int:
-    if not (text.isascii() and text.isdigit()) or int(text) >= 2**31:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to 2147483647")
-    return int(text)
-
-
-def _positive(text: str) -> int:
-    if _natural(text) == 0:
-        raise argparse.ArgumentTypeError("it must be at least 1")
-    return int(text)
-
-
-def _probability(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
-    return value
-
-
-def _non_negative(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 100:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 100")
-    return value
-
-
-def _offline(text: str) -> str | float:
-    if text in ("keep", "drop"):
-        return text
-    try:
-        share = _probability(text)
-    except argparse.ArgumentTypeError:
-        share = 0.0
-    if not 0 < share < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is neither keep nor drop nor a share between 0 and 1")
-    return share
-
-
-def _arms(text: str) -> tuple[str, ...]:
-    names = text.split(",")
-    unknown = [name for name in names if name not in ALL_ARMS]
-    if unknown or len(set(names)) < len(names):
-        raise argparse.ArgumentTypeError(f"{text!r} must be a list of different arms out of {','.join(ALL_ARMS)}")
-    return tuple(name for name in ALL_ARMS if name in names)
-
-
-def _run(args: argparse.Namespace) -> int:
+def _run(args) -> int:
     from concurrent.futures import BrokenExecutor
 
     from minloro import experiment, plot, report
@@ -179,6 +50,9 @@ def _run(args: argparse.Namespace) -> int:
     from minloro.tasks import make_task
 
     progress = Progress(args.quiet)
+    if args.task == "paper" or (args.resume is not None and RunFolder.open(args.resume).config.get("task") == "paper"):
+        return _paper(args, progress)
+    _without_paper_flags(args)
     if args.dry_run or args.task == "doctor":
         return _look_ahead(args)
     data = None
@@ -195,8 +69,6 @@ def _run(args: argparse.Namespace) -> int:
             data = experiment.read_data(settings.data, task, settings, progress)
         about = {"minloro": __version__, "behaviour": experiment.behaviour(settings, data)}
         folder = RunFolder.create(args.out, about | vars(settings))
-    if args.scheduler is not None and args.jobs is not None:
-        raise UserError("--scheduler and --jobs exclude each other: leave one out")
     server = experiment.Server(args.llm_url, args.concurrency or 1, args.call_budget)
     resume = f"python -m minloro --resume {folder.path}" + (f" --llm-url {args.llm_url}" if args.llm_url else "")
     try:
@@ -206,9 +78,11 @@ def _run(args: argparse.Namespace) -> int:
         raise KeyboardInterrupt(f"interrupted; go on with: {resume}") from None
     except (RunError, MemoryError, BrokenExecutor) as error:
         raise RunError(f"{error or type(error).__name__}; go on with: {resume}") from None
-    except UserError:
+    except UserError as error:
         folder.discard_if_unused()
-        raise
+        if not folder.path.exists() or args.resume is not None:
+            raise
+        raise UserError(f"{error}; then go on with: {resume}") from None
     plot.save_learning_curves(folder.path / "learning_curves.png", task, returns, summary)
     agent = folder.agent_path("loro", settings.seed)
     if task.grid is not None and agent.exists():
@@ -221,7 +95,47 @@ def _run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _look_ahead(args: argparse.Namespace) -> int:
+def _paper(args, progress) -> int:
+    from minloro import paper
+    from minloro.runfolder import RunFolder
+
+    for name in ("dry_run", "llm_url", "call_budget", "concurrency", *SETTINGS):
+        if getattr(args, name) and name not in ("data", "seeds", "seed"):
+            raise UserError(f"--{name.replace('_', '-')} is not for paper, whose protocol is fixed: leave it out")
+    typed = {name: getattr(args, name) for name in ("seeds", "seed", "full", "ablations") if getattr(args, name)}
+    if args.data:
+        typed["columns"] = paper.read_columns(args.data)
+    if args.resume is None:
+        plan = paper.Plan(**{"columns": {}} | typed)
+        folder = RunFolder.create(args.out, {"task": "paper", "minloro": __version__} | vars(plan))
+    else:
+        folder = RunFolder.open(args.resume)
+        config = {name: value for name, value in folder.config.items() if name not in ("task", "minloro")}
+        if args.out is not None or any(config.get(name) != value for name, value in typed.items()):
+            raise UserError("a resumed comparison keeps its folder and its settings: give --resume alone")
+        plan = paper.Plan(**config)
+    print(paper.about(plan, args.jobs or _processors()), file=sys.stderr)
+    try:
+        with _executor(args) as executor:
+            rows = paper.run(plan, folder.path, executor, progress)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"interrupted; go on with: python -m minloro --resume {folder.path}") from None
+    print(paper.markdown(plan, rows))
+    print(f"Written to {folder.path}: paper.md, paper.csv, figures, and every run.")
+    return 0
+
+
+def _without_paper_flags(args) -> None:
+    """Refuse what is for `paper` only, and turn --data into the one file that it is."""
+    if args.full or args.ablations:
+        raise UserError("--full and --ablations are for paper: python -m minloro paper")
+    if args.data is not None:
+        if len(args.data) > 1:
+            raise UserError("--data is one file, except for paper: leave the others out")
+        args.data = args.data[0]
+
+
+def _look_ahead(args) -> int:
     from minloro import doctor, experiment
 
     examined = args.task == "doctor"
@@ -238,17 +152,22 @@ def _look_ahead(args: argparse.Namespace) -> int:
     return 0
 
 
-def _executor(args: argparse.Namespace):
+def _executor(args):
     """Return what runs the jobs, as a context: a cluster, or processes on this machine."""
     from minloro import sweep
 
-    if args.scheduler is not None:
-        return sweep.cluster(args.scheduler)
-    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return sweep.process_pool(args.jobs or processors)
+    if args.scheduler is None:
+        return sweep.process_pool(args.jobs or _processors())
+    if args.jobs is not None:
+        raise UserError("--scheduler and --jobs exclude each other: leave one out")
+    return sweep.cluster(args.scheduler)
 
 
-def _new_settings(args: argparse.Namespace):
+def _processors() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _new_settings(args):
     from minloro.experiment import Settings
     from minloro.tasks import make_task
 
@@ -276,7 +195,7 @@ def _new_settings(args: argparse.Namespace):
     return settings
 
 
-def _resumed_settings(args: argparse.Namespace, folder):
+def _resumed_settings(args, folder):
     """Return the settings in the folder; what was typed again must be the same."""
     from minloro.experiment import Settings
 

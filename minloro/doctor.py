@@ -47,21 +47,25 @@ def examine(settings, task, llm) -> str:
         replies.append(llm.complete(task.prompt.messages(observation, []), (0, 0, k, 0)))
     readable = sum(task.prompt.parse(reply.answer) is not None for reply in replies)
     seconds = sum(reply.latency for reply in replies) / len(replies)
+    longest = max(reply.usage.get("completion_tokens", 0) for reply in replies)
     counted = [sum(reply.usage.values()) for reply in replies if reply.usage]
     cut_off, limit = sum(reply.finish_reason == "length" for reply in replies), llm.settings["max_tokens"]
-    steps = len(collect(task, StandInLLM(task), settings.episodes))
+    again = 2 - readable / QUESTIONS  # what cannot be read is asked a second time
+    steps = len(collect(task, StandInLLM(task), settings.episodes)) * again
+    same = replies[0].model == llm.name
+    ignored = f"; one has {longest}: the limit is not kept" if longest > 1.2 * limit + 8 else ""
     hours = f"about {steps * seconds / 3600:.2f} hours for {settings.episodes} episodes of {task.name}, one at a time"
     tokens = "the server counts none"
     if counted:
         each = sum(counted) / len(counted)
         tokens = f"{each:.0f} tokens a call, about {steps * each:,.0f} in all"
     lines = {
-        "server": f"{llm.url} answers, as {replies[0].model}",
+        "server": f"{llm.url} answers, as {replies[0].model}{' (the name that was asked for)' * same}",
         "token limit": f"the field is {llm.limit_field}",
-        "refused settings": ", ".join(llm.dropped) or "none of those that were sent",
+        "refused settings": ", ".join(llm.dropped) or "none of those that were sent, which does not say that they are used",
         "reasoning": "in a field that is not read" if any(r.reasoning for r in replies) else "in no field of its own",
         "form": f"{readable} of {QUESTIONS} replies end in a line that can be read as an action",
-        "cut off": f"{cut_off} of {QUESTIONS} replies at {limit} tokens",
+        "cut off": f"{cut_off} of {QUESTIONS} replies at {limit} tokens{ignored}",
         "time": f"{seconds:.2f} s a call; {hours}",
         "tokens": tokens,
     }

@@ -20,6 +20,8 @@ from minloro.runfolder import RunFolder
 from minloro.tasks import Task, make_task
 from minloro.transitions import Transitions, load_transitions, save_transitions
 
+MOST_RANDOM = 0.1  # share of random actions above which D says little about the model
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -174,9 +176,13 @@ def _collect(settings, task, seed, transcript, server, progress) -> Transitions:
         progress.show(f"asking {llm.name}, at most", counts["calls"], most, detail)
 
     try:
-        return collect(task, llm, settings.episodes, seed, transcript, server.concurrency, on_call)
+        data = collect(task, llm, settings.episodes, seed, transcript, server.concurrency, on_call)
     except BudgetSpent:
         raise RunError("the call budget was spent before one episode was finished") from None
+    random = data.metadata["llm"]["fallbacks"]
+    if random > MOST_RANDOM * len(data):
+        progress.warn(f"{random} of {len(data)} actions in D are random, because {llm.name} did not answer in the asked form")
+    return data
 
 
 def _save_collected(data: Transitions, path: Path, settings: Settings) -> None:

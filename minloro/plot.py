@@ -26,16 +26,17 @@ WIDTHS = {"loro": 5.0, "own-data": 4.0, "random-data": 3.0, "rl": 1.6, "mix": 1.
 DASHES = {"mix": (0, (4, 2))}
 
 
-def learning_curves(ax, returns: dict, data_steps: float, llm_return: float | None):
+def learning_curves(ax, returns: dict, data_steps: float, llm_return: float | None, window: int = 1):
     """Draw the evaluation returns of every arm against environment steps, and return the Axes.
 
-    returns: {(arm, seed): episode returns}. data_steps: transitions of D, shaded. llm_return: D's mean return.
+    returns: {(arm, seed): episode returns}. data_steps: transitions of D, shaded. llm_return: D's mean return. window:
+    evaluations of which each point but the first is the mean.
     Thin lines are seeds; thick lines their mean, with its 95% interval as a band.
     """
     present = {arm for arm, _ in returns}
     extremes = []
     for arm in (arm for arm in WIDTHS if arm in present):
-        curves = [_curve(rows) for (name, _), rows in returns.items() if name == arm]
+        curves = [_curve(rows, window) for (name, _), rows in returns.items() if name == arm]
         extremes += [value for _, values in curves for value in values]
         look = {"color": COLOURS[arm], "linestyle": DASHES.get(arm, "-")}
         for steps, values in curves:
@@ -55,7 +56,7 @@ def learning_curves(ax, returns: dict, data_steps: float, llm_return: float | No
     ax.set_ylim(min(extremes) - margin, max(extremes) + margin)  # returns that occurred, not the bands' edges
     ax.set_xlim(left=0)
     ax.set_xlabel("environment steps, D's included")
-    ax.set_ylabel("return of the greedy policy")
+    ax.set_ylabel("return of the greedy policy" + (f",\nmean of the last {window} evaluations" if window > 1 else ""))
     _tidy(ax)
     ax.legend(frameon=True, framealpha=0.8, edgecolor="none", fontsize=8, title="mean, 95% band", title_fontsize=8)
     return ax
@@ -98,6 +99,51 @@ def save_learning_curves(path: str | Path, task, returns: dict, summary: dict) -
         if data["return_rescaled_to_step_limit"]:
             title += "; its return per step is scaled to the step limit"
     figure.suptitle(title, fontsize=10, x=0.01, ha="left", parse_math=False)
+    _save(figure, path)
+
+
+def save_panels(path: str | Path, panels: list[tuple]) -> None:
+    """Write the learning curves of several tasks; panels: (task, returns, summary)."""
+    columns = min(3, len(panels))
+    shape = (-(-len(panels) // columns), columns)
+    figure, axes = plt.subplots(*shape, figsize=(5.2 * columns, 4.2 * shape[0]), layout="constrained", squeeze=False)
+    for ax, (task, returns, summary) in zip(axes.flat, panels, strict=False):
+        learning_curves(ax, returns, summary["data"]["transitions"], summary["data"]["mean_return"], window=5)
+        if ax is not axes[0, 0]:
+            ax.get_legend().remove()
+        ax.set_title(f"{task.name}. D: {count(summary['data']['transitions'])} transitions", fontsize=10, loc="left")
+    for ax in axes.flat[len(panels) :]:
+        ax.set_visible(False)
+    figure.suptitle(f"D: {panels[0][2]['data']['source']}", fontsize=10, x=0.01, ha="left", parse_math=False)
+    _save(figure, path)
+
+
+def save_sums(path: str | Path, rows: list[dict]) -> None:
+    """Write every arm's sum over the rounds with its interval, a panel a task, and the published numbers.
+
+    rows: of paper.csv, of the measure paper_cumulative_reward.
+    """
+    rows = [row for row in rows if row["arm"] in COLOURS]
+    tasks, labels = list(dict.fromkeys(row["task"] for row in rows)), list(dict.fromkeys(row["column"] for row in rows))
+    arms = [arm for arm in COLOURS if any(row["arm"] == arm for row in rows)]
+    figure, axes = plt.subplots(1, len(tasks), figsize=(3.4 * len(tasks), 3.6), layout="constrained", squeeze=False)
+    for ax, task in zip(axes.flat, tasks, strict=True):
+        own = [row for row in rows if row["task"] == task]
+        for row in own:
+            where = arms.index(row["arm"]) + 0.22 * (labels.index(row["column"]) - (len(labels) - 1) / 2)
+            mean = row["mean"]
+            error = None if row["low"] is None else [[mean - row["low"]], [row["high"] - mean]]
+            ax.errorbar(mean, where, xerr=error, fmt="o", color=COLOURS[row["arm"]], capsize=3, markersize=5)
+            if row["published"] is not None and row["published_rounds"] == row["rounds"]:
+                ax.plot(row["published"], arms.index(row["arm"]), marker="D", color="0.5", markerfacecolor="none")
+        ax.set_yticks(range(len(arms)), arms if ax is axes[0, 0] else [""] * len(arms))
+        ax.set_ylim(len(arms) - 0.4, -0.6)
+        ax.set_title(f"{task}, {own[0]['rounds']} rounds", fontsize=10, loc="left")
+        ax.locator_params(axis="x", nbins=4)
+        _tidy(ax)
+    figure.supxlabel(
+        "sum over the rounds, by the paper's accounting; dots: minloro, 95% interval; diamonds: published", fontsize=9
+    )
     _save(figure, path)
 
 
@@ -166,9 +212,10 @@ def _tidy(ax) -> None:
     ax.spines[["top", "right"]].set_visible(False)
 
 
-def _curve(rows) -> tuple[list[int], list[float]]:
-    evaluations = [row for row in rows if row.phase == "eval"]
-    return [row.env_steps for row in evaluations], [row.episode_return for row in evaluations]
+def _curve(rows, window: int) -> tuple[list[int], list[float]]:
+    evaluations = [(row.env_steps, row.episode_return) for row in rows if row.phase == "eval"]
+    (start, first), (steps, values) = evaluations[0], zip(*evaluations[1:], strict=True)
+    return [start, *steps[window - 1 :]], [first, *np.convolve(values, np.ones(window) / window, mode="valid")]
 
 
 def _common(curves) -> tuple[list[float], list[dict]]:

@@ -11,12 +11,14 @@ class Progress:
 
     def __init__(self, quiet: bool):
         self._shown = not quiet and sys.stderr is not None and sys.stderr.isatty()
+        self.title = ""  # which of several experiments is shown
         self._what, self._recent = "", deque(maxlen=100)  # the last calls of `show`: when, and how much was done
 
     def show(self, what: str, done: int, total: int, detail: str = "") -> None:
         """Redraw the line: a bar of `done` out of `total`."""
         if not self._shown:
             return
+        what = self.title + what
         if what != self._what:
             self._what = what
             self._recent.clear()

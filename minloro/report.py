@@ -223,7 +223,7 @@ def table(task, summary: dict) -> str:
     for block in blocks:
         cells = [["arm", "seeds", *block.values()]]
         for arm, figures in arms.items():
-            shown = [_cell(figures[name], figures["n_seeds"]) for name in block]
+            shown = [cell(figures[name], figures["n_seeds"]) for name in block]
             cells.append([arm, str(figures["n_seeds"]), *shown])
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
         lines.append("")
@@ -272,7 +272,8 @@ def count(value: float) -> str:
     return f"{value:,.0f}" if value == int(value) else f"{value:,.1f}"
 
 
-def _cell(figure: dict, n_seeds: int) -> str:
+def cell(figure: dict, n_seeds: int) -> str:
+    """Format a figure with its interval, and with the number of seeds where not all have it."""
     if figure["mean"] is None:
         return "never" if figure.get("possible") else "-"
     values = [figure[name] for name in ("mean", "low", "high") if figure[name] is not None]
@@ -285,7 +286,7 @@ def _cell(figure: dict, n_seeds: int) -> str:
 def _difference_lines(summary: dict) -> list[str]:
     names = {"mean_return": "mean return", "online_mean_return": "online mean return"}
     return [
-        f"{pair.replace('-', ' - ', 1):<20}{names[name]:<20}{_cell(result, 0):>24}   {result['verdict']}"
+        f"{pair.replace('-', ' - ', 1):<20}{names[name]:<20}{cell(result, 0):>24}   {result['verdict']}"
         for pair, figures in summary["difference"].items()
         for name, result in figures.items()
     ]

@@ -12,7 +12,8 @@ import pytest
 from servers import completion, serve
 
 import minloro
-from minloro.cli import ALL_ARMS, ARMS, TASKS, main
+from minloro.cli import main
+from minloro.flags import ALL_ARMS, ARMS, TASKS
 from minloro.llm import client
 from minloro.transitions import save_transitions
 

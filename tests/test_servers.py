@@ -7,7 +7,9 @@ import pytest
 from servers import completion, serve
 
 import minloro
+from minloro.cli import main
 from minloro.errors import RunError, UserError
+from minloro.llm import client
 
 MESSAGES = [{"role": "user", "content": "Which way?"}]
 SAMPLE = (0, 0, 0, 0)
@@ -176,3 +178,55 @@ def test_a_server_that_restarts_is_waited_for():
     later = ThreadPoolExecutor(1)  # a thread has a connection of its own, which was not open before
     with pytest.raises(RunError, match="8 times, the last time because nothing answers there any more"):
         later.submit(chat.complete, MESSAGES, SAMPLE).result()
+
+
+def test_a_reminder_that_is_too_long_is_a_counted_failure(cartpole):
+    """The question fits into the model's context, question, reply and reminder do not: a random action, marked."""
+
+    def short(body, headers):
+        if len(body["messages"]) > 2:
+            return 400, {"error": {"message": "This model's maximum context length is 400 tokens."}}
+        return 200, completion("I push it.")
+
+    with serve(short) as (url, _):
+        data = minloro.collect(cartpole, minloro.ChatClient(url, "tiny"), 1)
+    assert set(data.source) == {"fallback"} and data.metadata["llm"]["fallbacks"] == len(data)
+
+
+def test_what_an_overloaded_server_says_is_told(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-good")
+    with serve(lambda *_: (500, {"error": {"message": "the model 'x' cannot be loaded"}})) as (url, received):
+        with pytest.raises(RunError, match="8 times, the last time with status 500: the model 'x' cannot be loaded"):
+            ask(url, "x")
+    assert len(received) == client.ATTEMPTS
+
+
+def test_the_doctor_sees_a_limit_that_is_not_kept(capsys):
+    def talkative(body, headers):
+        return 200, completion("x" * 1000, usage={"prompt_tokens": 10, "completion_tokens": 400})
+
+    with serve(talkative) as (url, _):
+        assert main(["doctor", "--llm-url", url, "--llm-model", "t", "--max-tokens", "16"]) == 0
+    out = capsys.readouterr().out
+    assert "one has 400: the limit is not kept" in out and "as t (the name that was asked for)" in out
+
+
+def test_a_data_set_of_random_actions_is_warned_about(tmp_path, capsys):
+    run = ["cartpole", "--llm-model", "mute", "--arms", "llm", "--episodes", "2", "--out", str(tmp_path / "run"), "--llm-url"]
+    with serve(lambda *_: (200, completion("Hm."))) as (url, _):
+        assert main([*run, url]) == 0
+    assert "actions in D are random, because mute did not answer in the asked form" in capsys.readouterr().err
+
+
+def test_an_error_in_the_middle_says_how_to_go_on(tmp_path, capsys):
+    calls = []
+
+    def answer(body, headers):
+        calls.append(1)
+        return (200, completion("Action: 1")) if len(calls) < 5 else (401, {})
+
+    run = ["cartpole", "--llm-model", "t", "--arms", "llm", "--out", str(tmp_path / "run"), "--llm-url"]
+    with serve(answer) as (url, _):
+        assert main([*run, url]) == 2
+    assert f"then go on with: python -m minloro --resume {tmp_path / 'run'} --llm-url {url}" in capsys.readouterr().err
+    assert len((tmp_path / "run" / "llm.jsonl").read_text().splitlines()) == 4

@@ -59,6 +59,6 @@ def test_bad_settings(cartpole):
 
 
 def test_default_skill():
-    from minloro.cli import _parser
+    from minloro.flags import make_parser
 
-    assert re.search(r"follow its rule \(default\s+0\.7\)", " ".join(_parser().format_help().split()))
+    assert re.search(r"follow its rule \(default\s+0\.7\)", " ".join(make_parser().format_help().split()))

@@ -138,4 +138,4 @@ def test_an_answer_that_was_cut_off_is_a_counted_failure(cartpole):
 def test_a_long_reply_is_not_sent_back_whole(cartpole):
     llm = Scripted("x" * 1_000_000, "Action: 1")
     assert LLMPolicy(cartpole, llm, seed=0).choose([0, 0, 0, 0], [], 0, episode=0) == (0, "retry")
-    assert len(llm.asked[1][0][-2]["content"]) == 2000
+    assert len(llm.asked[1][0][-2]["content"]) == 500

@@ -79,6 +79,10 @@ class _Retry(Retry):
         return max(seconds, 0.0)
 
 
+class RequestRefused(UserError):
+    """The server does not take this request, which may be too long for the model's context."""
+
+
 class _Unusable(Exception):
     """An answer that is broken, though its status says that it is not."""
 
@@ -162,8 +166,6 @@ class ChatClient:
             return self._session.post(url, json=body, timeout=(CONNECT_TIMEOUT, READ_TIMEOUT), allow_redirects=False)
         except (requests.exceptions.ChunkedEncodingError, requests.exceptions.ContentDecodingError):
             raise _Unusable("the answer was cut short") from None
-        except requests.exceptions.RetryError as error:
-            raise RunError(f"{self.url} failed {ATTEMPTS} times ({_reason(error)})") from None
         except requests.ConnectionError as error:
             if isinstance(_reason(error), NewConnectionError):  # refused, or no such host
                 if self._reached:  # it was there before: it may be starting again
@@ -179,7 +181,7 @@ class ChatClient:
         if not hasattr(self._local, "session"):
             retry = _Retry(
                 total=ATTEMPTS - 1, connect=2, redirect=0, allowed_methods=None, status_forcelist=RETRIED,
-                backoff_factor=BACKOFF, backoff_max=LONGEST_BACKOFF, backoff_jitter=BACKOFF,
+                raise_on_status=False, backoff_factor=BACKOFF, backoff_max=LONGEST_BACKOFF, backoff_jitter=BACKOFF,
             )  # fmt: skip
             self._local.session = requests.Session()
             self._local.session.auth = self._key
@@ -232,19 +234,22 @@ def _reason(error: Exception):
 
 
 def _raise_for_status(response: requests.Response, url: str, model: str, key: _Key) -> None:
-    status = response.status_code
+    status, complaint = response.status_code, ""
     if status == 200:
         return
+    if status not in (401, 403):  # what is said there may hold a part of the key
+        complaint = key.complaint(response)
     if status in (401, 403):
         raise UserError(f"{url} refuses the key (status {status}): set OPENAI_API_KEY to a key that is valid there")
     if status == 404:
         raise UserError(f"{url} has no such path or no model {model!r} (status 404): check --llm-url and --llm-model")
     if status in (400, 422):
-        complaint = key.complaint(response) or "check --llm-model"
-        raise UserError(f"{url} rejects the request for model {model!r} (status {status}): {complaint}")
+        complaint = complaint or "check --llm-model and --max-tokens"
+        raise RequestRefused(f"{url} rejects the request for model {model!r} (status {status}): {complaint}")
     if status == 402:
         raise RunError(f"{url} wants to be paid (status 402): top up the account")
-    raise RunError(f"{url} answered with status {status}")
+    times = f"failed {ATTEMPTS} times, the last time" if status in RETRIED else "answered"
+    raise RunError(f"{url} {times} with status {status}" + (f": {complaint}" if complaint else ""))
 
 
 def _read_reply(body: object, model: str, latency: float, dropped: list[str]) -> Reply:

@@ -3,10 +3,11 @@
 import threading
 from collections import Counter
 
+from minloro.llm.client import RequestRefused
 from minloro.llm.transcript import Transcript
 from minloro.randomness import stream
 
-REPEATED = 2000  # characters of an unreadable reply that are sent back with the reminder
+REPEATED = 500  # characters of an unreadable reply that are sent back with the reminder
 
 
 class LLMPolicy:
@@ -30,7 +31,12 @@ class LLMPolicy:
         prompt = self.task.prompt
         messages = prompt.messages(observation, rows)
         for attempt, source in enumerate(("reply", "retry")):
-            reply, action = self.transcript.ask(self.llm, messages, (self.seed, episode, step, attempt), prompt.parse)
+            try:
+                reply, action = self.transcript.ask(self.llm, messages, (self.seed, episode, step, attempt), prompt.parse)
+            except RequestRefused:
+                if attempt == 0:
+                    raise
+                break  # only with the reminder is it too long for the model
             self._count(reply, action)
             if action is not None:
                 return action, source
