@@ -175,25 +175,26 @@ def test_names_cannot_write_to_the_terminal(tmp_path, refused):
     assert "os?[2J?.system" in refused(tmp_path / CARTPOLE)
 
 
+UNREADABLE = "is not a readable pickle"
 STRANGE = {
-    "empty": b"",
-    "text": b"this is no pickle",
-    "zip": b"PK\x03\x04" + bytes(100),
-    "dict": pickle.dumps({"a": 1}),
-    "number": pickle.dumps(3),
-    "a class alone": b"cd3rlpy.dataset.compat\nMDPDataset\n.",
-    "an empty data set": b"cd3rlpy.dataset.compat\nMDPDataset\n)\x81.",
-    "a persistent id": b"\x80\x04\x8c\x01xQ.",
-    "an extension code": b"\x80\x04\x82\x01.",
-    "an old persistent id": b"Pname\n.",
-    "a huge string": b"\x80\x04\x8e" + b"\xff" * 7 + b"\x7f",
+    "empty": (b"", UNREADABLE),
+    "text": (b"this is no pickle", UNREADABLE),
+    "zip": (b"PK\x03\x04" + bytes(100), UNREADABLE),
+    "dict": (pickle.dumps({"a": 1}), "an object of the type dict"),
+    "a class alone": (b"cd3rlpy.dataset.compat\nMDPDataset\n.", "an object of the type type"),
+    "an empty data set": (b"cd3rlpy.dataset.compat\nMDPDataset\n)\x81.", UNREADABLE),
+    "a reference": (b"\x80\x04\x8c\x01xQ.", "outside of itself"),
+    "an old reference": (b"Pname\n.", "outside of itself"),
+    "an extension code": (b"\x80\x04\x82\x01.", UNREADABLE),
+    "a huge string": (b"\x80\x04\x8e" + b"\xff" * 7 + b"\x7f", UNREADABLE),
 }
 
 
-@pytest.mark.parametrize("content", STRANGE.values(), ids=STRANGE)
-def test_other_contents_end_in_one_line(tmp_path, refused, content):
+@pytest.mark.parametrize(("content", "problem"), STRANGE.values(), ids=STRANGE)
+def test_other_contents_end_in_one_line(tmp_path, refused, content, problem):
     (tmp_path / CARTPOLE).write_bytes(content)
-    assert CARTPOLE in refused(tmp_path / CARTPOLE)
+    line = refused(tmp_path / CARTPOLE)
+    assert CARTPOLE in line and problem in line
 
 
 def test_files_cut_short_end_in_one_line(write, small_data, refused):
@@ -217,7 +218,8 @@ BAD_EPISODES = {
     "of less than two steps": {name: lambda column: column[:1] for name in ("observations", "actions", "rewards")},
     "differ in number": {"observations": lambda observations: observations[1:]},
     "not a readable pickle": {"rewards": lambda rewards: rewards[1:]},
-    "Discrete(2)": {"actions": lambda actions: np.full(actions.shape, np.nan)},
+    "values outside of Discrete(2)": {"actions": lambda actions: actions / 2},
+    "outside of Discrete": {"actions": lambda actions: np.full(actions.shape, np.nan)},
 }
 
 

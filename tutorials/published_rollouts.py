@@ -167,7 +167,7 @@ def find(source: Path, model: str | None) -> tuple[list[Source], dict[str, list[
             latest[file.task.name] = file
         else:
             skipped["by another model"].append(file.path.name)
-    return list(latest.values()), skipped
+    return sorted(latest.values(), key=lambda file: file.task.name), skipped
 
 
 def convert(file: Source) -> tuple[Transitions, tuple]:
