@@ -103,6 +103,7 @@ def _paper(args, progress) -> int:
         if getattr(args, name) and name not in ("data", "seeds", "seed"):
             raise UserError(f"--{name.replace('_', '-')} is not for paper, whose protocol is fixed: leave it out")
     typed = {name: getattr(args, name) for name in ("seeds", "seed", "full", "ablations") if getattr(args, name)}
+    context = _executor(args)
     if args.data:
         typed["columns"] = paper.read_columns(args.data)
     if args.resume is None:
@@ -111,12 +112,16 @@ def _paper(args, progress) -> int:
     else:
         folder = RunFolder.open(args.resume)
         config = {name: value for name, value in folder.config.items() if name not in ("task", "minloro")}
-        if args.out is not None or any(config.get(name) != value for name, value in typed.items()):
+        if (
+            args.task not in (None, "paper")
+            or args.out is not None
+            or any(config.get(name) != value for name, value in typed.items())
+        ):
             raise UserError("a resumed comparison keeps its folder and its settings: give --resume alone")
         plan = paper.Plan(**config)
     print(paper.about(plan, args.jobs or _processors()), file=sys.stderr)
     try:
-        with _executor(args) as executor:
+        with context as executor:
             rows = paper.run(plan, folder.path, executor, progress)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"interrupted; go on with: python -m minloro --resume {folder.path}") from None

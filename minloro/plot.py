@@ -215,6 +215,7 @@ def _tidy(ax) -> None:
 def _curve(rows, window: int) -> tuple[list[int], list[float]]:
     evaluations = [(row.env_steps, row.episode_return) for row in rows if row.phase == "eval"]
     (start, first), (steps, values) = evaluations[0], zip(*evaluations[1:], strict=True)
+    window = min(window, len(values))
     return [start, *steps[window - 1 :]], [first, *np.convolve(values, np.ones(window) / window, mode="valid")]
 
 
