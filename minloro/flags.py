@@ -1,6 +1,7 @@
 """The command line's flags: what there is, and what each takes. Nothing heavy is imported here."""
 
 import argparse
+from functools import partial
 
 from minloro import __version__
 from minloro.errors import UserError
@@ -64,7 +65,7 @@ def make_parser() -> argparse.ArgumentParser:
         help="share of the stand-in's steps that follow its rule (default 0.7)")  # fmt: skip
     add("--reasoning", choices=("direct", "cot"), help="answer at once, or think step by step first (default direct)")
     add("--max-tokens", metavar="N", type=_positive, help="of one reply (default 512, with cot 2048)")
-    add("--temperature", metavar="T", type=_non_negative, help="of sampling (default: the server's)")
+    add("--temperature", metavar="T", type=_temperature, help="of sampling (default: the server's)")
     add("--top-p", metavar="P", type=_probability, help="of sampling (default: the server's)")
     add("--concurrency", metavar="N", type=_positive, help="episodes that the model plays at once; D does not depend on it")
     add("--dry-run", action="store_true", help="only say how many calls and tokens a run would need")
@@ -100,24 +101,17 @@ def _positive(text: str) -> int:
     return int(text)
 
 
-def _probability(text: str) -> float:
+def _number(text: str, high: float) -> float:
     try:
         value = float(text)
     except ValueError:
         value = -1.0
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
+    if not 0 <= value <= high:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to {high:g}")
     return value
 
 
-def _non_negative(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 100:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 100")
-    return value
+_probability, _temperature = partial(_number, high=1), partial(_number, high=100)
 
 
 def _offline(text: str) -> str | float:

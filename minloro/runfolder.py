@@ -50,12 +50,12 @@ class RunFolder:
         path = Path(path)
         try:
             config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+            if not isinstance(config, dict):
+                raise ValueError
         except OSError:
             raise UserError(f"{path} is not the folder of a run: it has no readable config.json") from None
         except ValueError:
             raise UserError(f"{path / 'config.json'} is damaged: the run cannot be resumed from it") from None
-        if not isinstance(config, dict):
-            raise UserError(f"{path / 'config.json'} is damaged: the run cannot be resumed from it")
         if not os.access(path, os.W_OK):
             raise UserError(f"cannot write to {path}: copy the folder and resume the copy")
         return cls(path, config)
