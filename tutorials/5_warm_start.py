@@ -102,14 +102,14 @@ figure.savefig(folder / "5_warm_start.png", dpi=80)
 # - **The x-axis.** "Better" over equal online steps and "worse" over equal environment steps are both true. Say which one.
 # - **A weak baseline.** The larger the flaws of `rl`, the larger the gain. Tune `rl` at least as carefully as `loro`.
 # - **One seed.** The seed above has -200 before any online step, the ten seeds -137 on average.
-# - **This player is a rule that we wrote.** What a language model's D is worth is in the README: on none of the five tasks whose
-#   rollouts the paper's authors published does it beat random data.
+# - **This player is a rule that we wrote.** What a language model's D is worth is in the README: on none of the five tasks
+#   whose rollouts the paper's authors published does it beat random data.
 #
 # ## Exercises
 #
 # 1. On CartPole, D has 463 steps with a mean return of 46.3, and from then on `loro` has 200 at every evaluation. There are 15
-#    evaluations, at steps 200, 400, ..., 3,000, and while D is collected its mean return is counted. Why can the mean return not
-#    be higher than printed above? Check: `(2 * 46.3 + 13 * 200) / 15` gives 179.5.
+#    evaluations, at steps 200, 400, ..., 3,000, and while D is collected its mean return is counted. Why can the mean return
+#    not be higher than printed above? Check: `(2 * 46.3 + 13 * 200) / 15` gives 179.5.
 # 2. Is a perfect player a better teacher? (With skill 0.7, 6,000 steps give 183.8 [125.8, 241.8].)
 #    Check: `verdict(compare("taxi", 6000, skill=1.0)[2], "rl", "online_mean_return")` gives "202.2 [107.6, 296.8], better".
 # 3. Compare CartPole over equal environment steps with three seeds. What do you conclude, and what did ten seeds say?
