@@ -144,10 +144,7 @@ def _collect_steps(task: Task, transitions: int, seed: int, step_limit: int | No
         episode += 1
     terminated = rows[-1][4]
     unfinished = not terminated and len(rows) - start < step_limit
-    metadata = _metadata(task, seed, source) | {
-        "last_episode_unfinished": unfinished,
-        "collection_step_limit": step_limit,
-    }
+    metadata = _metadata(task, seed, source) | {"last_episode_unfinished": unfinished, "collection_step_limit": step_limit}
     return from_rows(rows, sources, metadata)
 
 

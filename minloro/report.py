@@ -214,11 +214,7 @@ def table(task, summary: dict) -> str:
         lines += _data_lines(summary)
     rounds = steps // GRID
     blocks = (
-        {
-            "first_return": "before online steps",
-            "mean_return": "mean return",
-            "online_mean_return": "online mean return",
-        },
+        {"first_return": "before online steps", "mean_return": "mean return", "online_mean_return": "online mean return"},
         {
             "final_return": f"last {WINDOW} evaluations",
             "steps_to_threshold": f"steps to {task.threshold:g}",

@@ -17,20 +17,7 @@ from minloro.flags import ALL_ARMS, ARMS, TASKS
 from minloro.llm import client
 from minloro.transitions import save_transitions
 
-SHORT = [
-    "cartpole",
-    "--seeds",
-    "1",
-    "--steps",
-    "1000",
-    "--episodes",
-    "3",
-    "--arms",
-    "rl,loro",
-    "--jobs",
-    "1",
-    "--quiet",
-]
+SHORT = ["cartpole", "--seeds", "1", "--steps", "1000", "--episodes", "3", "--arms", "rl,loro", "--jobs", "1", "--quiet"]
 
 
 def contents(folder):
