@@ -56,18 +56,12 @@ def _run(args) -> int:
     _without_paper_flags(args)
     if args.dry_run or args.task == "doctor":
         return _look_ahead(args)
-    data = None
-    if args.resume is not None:
-        folder = RunFolder.open(args.resume)
-        settings = _resumed_settings(args, folder)
-        task = make_task(settings.task)
-        if settings.data is not None and not folder.data_path(settings.seed).exists():
-            data = experiment.read_data(settings.data, task, settings, progress)
-    else:
-        settings = _new_settings(args)
-        task = make_task(settings.task)
-        if settings.data is not None:
-            data = experiment.read_data(settings.data, task, settings, progress)
+    folder = RunFolder.open(args.resume) if args.resume is not None else None
+    settings = _new_settings(args) if folder is None else _resumed_settings(args, folder)
+    task, data = make_task(settings.task), None
+    if settings.data is not None and (folder is None or not folder.data_path(settings.seed).exists()):
+        data = experiment.read_data(settings.data, task, settings, progress)
+    if folder is None:
         about = {"minloro": __version__, "behaviour": experiment.behaviour(settings, data)}
         folder = RunFolder.create(args.out, about | vars(settings))
     server = experiment.Server(args.llm_url, args.concurrency or 1, args.call_budget)
@@ -114,11 +108,8 @@ def _paper(args, progress) -> int:
     else:
         folder = RunFolder.open(args.resume)
         config = {name: value for name, value in folder.config.items() if name not in ("task", "minloro")}
-        if (
-            args.task not in (None, "paper")
-            or args.out is not None
-            or any(config.get(name) != value for name, value in typed.items())
-        ):
+        changed = any(config.get(name) != value for name, value in typed.items())
+        if changed or args.out is not None or args.task not in (None, "paper"):
             raise UserError("a resumed comparison keeps its folder and its settings: give --resume alone")
         plan = paper.Plan(**config)
     print(paper.about(plan, args.jobs or _processors()), file=sys.stderr)

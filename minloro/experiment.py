@@ -106,9 +106,7 @@ def behaviour(settings: Settings, data: Transitions | None) -> str | None:
     """Say who plays, or played, the episodes of D; None where there is no D."""
     if data is not None or not settings.needs_data:
         return None if data is None else data.behaviour
-    if settings.llm_model is not None:
-        return settings.llm_model
-    return StandInLLM(make_task(settings.task), skill=settings.stand_in_skill).name
+    return make_llm(settings, make_task(settings.task), settings.seed, None).name
 
 
 def check_budget(data: Transitions, settings: Settings, path: Path | None = None) -> None:

@@ -142,15 +142,10 @@ def run(plan: Plan, folder: Path, executor, progress: Progress) -> list[dict]:
     write_text(folder / "paper.md", markdown(plan, rows))
     plot.save_sums(folder / "sums.png", [row for row in rows if row["measure"] == "paper_cumulative_reward"])
     for label in plan.labels:
-        panels = [_panel(task, label, results) for task in TASKS if (task, label) in results]
+        names = [task for task in TASKS if (task, label) in results]
+        panels = [(task, results[task, "rl"][1] | results[task, label][1], results[task, label][0]) for task in names]
         plot.save_panels(folder / f"curves-{label}.png", panels)
     return rows
-
-
-def _panel(task: str, label: str, results: dict) -> tuple:
-    """Return (task, returns, summary) of a column with `rl`."""
-    summary, returns, _ = results[task, label]
-    return make_task(task), results[task, "rl"][1] | returns, summary
 
 
 def _compare(task_name: str, label: str, results: dict) -> list[dict]:
