@@ -1,6 +1,7 @@
 """The command line: flags in, Settings out, errors in one line. Nothing heavy is imported before the flags are read."""
 
 import os
+import shlex
 import signal
 import sys
 
@@ -55,28 +56,23 @@ def _run(args) -> int:
     _without_paper_flags(args)
     if args.dry_run or args.task == "doctor":
         return _look_ahead(args)
-    data = None
-    if args.resume is not None:
-        folder = RunFolder.open(args.resume)
-        settings = _resumed_settings(args, folder)
-        task = make_task(settings.task)
-        if settings.data is not None and not folder.data_path(settings.seed).exists():
-            data = experiment.read_data(settings.data, task, settings, progress)
-    else:
-        settings = _new_settings(args)
-        task = make_task(settings.task)
-        if settings.data is not None:
-            data = experiment.read_data(settings.data, task, settings, progress)
+    folder = RunFolder.open(args.resume) if args.resume is not None else None
+    settings = _new_settings(args) if folder is None else _resumed_settings(args, folder)
+    task, data = make_task(settings.task), None
+    if settings.data is not None and (folder is None or not folder.data_path(settings.seed).exists()):
+        data = experiment.read_data(settings.data, task, settings, progress)
+    if folder is None:
         about = {"minloro": __version__, "behaviour": experiment.behaviour(settings, data)}
         folder = RunFolder.create(args.out, about | vars(settings))
     server = experiment.Server(args.llm_url, args.concurrency or 1, args.call_budget)
-    resume = f"python -m minloro --resume {folder.path}" + (f" --llm-url {args.llm_url}" if args.llm_url else "")
+    resume = f"python -m minloro --resume {shlex.quote(str(folder.path))}"
+    resume += f" --llm-url {args.llm_url}" if args.llm_url else ""
     try:
         with _executor(args) as executor:
             summary, returns, data_by_seed = experiment.run(settings, folder, data, server, executor, progress)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"interrupted; go on with: {resume}") from None
-    except (RunError, MemoryError, BrokenExecutor) as error:
+    except (RunError, OSError, MemoryError, BrokenExecutor) as error:
         raise RunError(f"{error or type(error).__name__}; go on with: {resume}") from None
     except UserError as error:
         folder.discard_if_unused()
@@ -112,11 +108,8 @@ def _paper(args, progress) -> int:
     else:
         folder = RunFolder.open(args.resume)
         config = {name: value for name, value in folder.config.items() if name not in ("task", "minloro")}
-        if (
-            args.task not in (None, "paper")
-            or args.out is not None
-            or any(config.get(name) != value for name, value in typed.items())
-        ):
+        changed = any(config.get(name) != value for name, value in typed.items())
+        if changed or args.out is not None or args.task not in (None, "paper"):
             raise UserError("a resumed comparison keeps its folder and its settings: give --resume alone")
         plan = paper.Plan(**config)
     print(paper.about(plan, args.jobs or _processors()), file=sys.stderr)
@@ -148,6 +141,8 @@ def _look_ahead(args) -> int:
         args.task = "cartpole"  # the questions that are asked
         if args.llm_url is None or args.llm_model is None:
             raise UserError("doctor needs to know whom to ask: give --llm-url and --llm-model")
+    if args.resume is not None:
+        raise UserError("--resume goes on with a run that was planned: leave --dry-run or doctor out")
     settings = _new_settings(args)
     task = experiment.task_of(settings)
     if examined:

@@ -72,14 +72,9 @@ def means(ax, summary: dict):
         (0.14, "online_mean_return", "D", "over equal online steps"),
     ):
         for row, arm in enumerate(arms):
-            figure = summary["arms"][arm][name]
-            if figure["mean"] is None:
-                continue
-            low, high = figure["low"], figure["high"]
-            error = None if low is None else [[figure["mean"] - low], [high - figure["mean"]]]
             face = COLOURS[arm] if marker == "o" else "white"
-            look = {"color": COLOURS[arm], "markerfacecolor": face, "markersize": 6, "capsize": 3}
-            ax.errorbar(figure["mean"], row + shift, xerr=error, fmt=marker, label=label if row == 0 else None, **look)
+            look = {"color": COLOURS[arm], "markerfacecolor": face, "label": label if row == 0 else None}
+            _interval_mark(ax, summary["arms"][arm][name], row + shift, fmt=marker, **look)
     ax.set_yticks(range(len(arms)), [f"{arm} (n = {summary['arms'][arm]['n_seeds']})" for arm in arms])
     ax.set_ylim(len(arms) - 0.4, -0.6)
     ax.set_xlabel("mean of the evaluations, 95% interval")
@@ -105,15 +100,15 @@ def save_learning_curves(path: str | Path, task, returns: dict, summary: dict) -
 
 
 def save_panels(path: str | Path, panels: list[tuple]) -> None:
-    """Write the learning curves of several tasks; panels: (task, returns, summary)."""
+    """Write the learning curves of several tasks; panels: (name, returns, summary)."""
     columns = min(3, len(panels))
     shape = (-(-len(panels) // columns), columns)
     figure, axes = plt.subplots(*shape, figsize=(5.2 * columns, 4.2 * shape[0]), layout="constrained", squeeze=False)
-    for ax, (task, returns, summary) in zip(axes.flat, panels, strict=False):
+    for ax, (name, returns, summary) in zip(axes.flat, panels, strict=False):
         learning_curves(ax, returns, summary["data"]["transitions"], summary["data"]["mean_return"], window=5)
         if ax is not axes[0, 0]:
             ax.get_legend().remove()
-        ax.set_title(f"{task.name}. D: {count(summary['data']['transitions'])} transitions", fontsize=10, loc="left")
+        ax.set_title(f"{name}. D: {count(summary['data']['transitions'])} transitions", fontsize=10, loc="left")
     for ax in axes.flat[len(panels) :]:
         ax.set_visible(False)
     figure.suptitle(f"D: {panels[0][2]['data']['source']}", fontsize=10, x=0.01, ha="left", parse_math=False)
@@ -133,9 +128,7 @@ def save_sums(path: str | Path, rows: list[dict]) -> None:
         own = [row for row in rows if row["task"] == task]
         for row in own:
             where = arms.index(row["arm"]) + 0.22 * (labels.index(row["column"]) - (len(labels) - 1) / 2)
-            mean = row["mean"]
-            error = None if row["low"] is None else [[mean - row["low"]], [row["high"] - mean]]
-            ax.errorbar(mean, where, xerr=error, fmt="o", color=COLOURS[row["arm"]], capsize=3, markersize=5)
+            _interval_mark(ax, row, where, fmt="o", color=COLOURS[row["arm"]])
             if row["published"] is not None and row["published_rounds"] == row["rounds"]:
                 ax.plot(row["published"], arms.index(row["arm"]), marker="D", color="0.5", markerfacecolor="none")
         ax.set_yticks(range(len(arms)), arms if ax is axes[0, 0] else [""] * len(arms))
@@ -143,9 +136,7 @@ def save_sums(path: str | Path, rows: list[dict]) -> None:
         ax.set_title(f"{task}, {own[0]['rounds']} rounds", fontsize=10, loc="left")
         ax.locator_params(axis="x", nbins=4)
         _tidy(ax)
-    figure.supxlabel(
-        "sum over the rounds, by the paper's accounting; dots: minloro, 95% interval; diamonds: published", fontsize=9
-    )
+    figure.supxlabel("sum over the rounds, by the paper's accounting; dots: minloro, diamonds: published", fontsize=9)
     _save(figure, path)
 
 
@@ -206,6 +197,13 @@ def _save(figure, path: str | Path) -> None:
         warnings.filterwarnings("ignore", message="Glyph .* missing from")  # in a model's name
         replace_file(path, lambda file: figure.savefig(file, format="png", dpi=110))
     plt.close(figure)
+
+
+def _interval_mark(ax, figure: dict, where: float, **look) -> None:
+    """Mark a mean and its interval, where there are any."""
+    mean, low, high = figure["mean"], figure["low"], figure["high"]
+    if mean is not None:
+        ax.errorbar(mean, where, xerr=None if low is None else [[mean - low], [high - mean]], capsize=3, markersize=6, **look)
 
 
 def _tidy(ax) -> None:

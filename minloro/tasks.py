@@ -209,15 +209,8 @@ def _taxi() -> Task:
     )  # fmt: skip
 
 
-_TASKS = {
-    "cartpole": _cartpole,
-    "mountaincar": _mountaincar,
-    "acrobot": _acrobot,
-    "pendulum": _pendulum,
-    "frozenlake": _frozenlake,
-    "cliffwalking": _cliffwalking,
-    "taxi": _taxi,
-}
+_MAKERS = (_cartpole, _mountaincar, _acrobot, _pendulum, _frozenlake, _cliffwalking, _taxi)
+_TASKS = {maker.__name__.strip("_"): maker for maker in _MAKERS}
 TASK_NAMES = tuple(_TASKS)
 
 
