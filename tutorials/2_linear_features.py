@@ -102,7 +102,7 @@ print(f"order 1, alone, two weights set by hand: {by_hand(1, 1):.1f} (100 episod
 # angle and angular velocity, cart in the middle and at rest. Along the black line both actions are worth the same.
 
 # %%
-figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")
+figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 3.8), layout="constrained")
 for (name, curve), colour in zip(curves.items(), ("#CC79A7", "#E69F00", "#56B4E9", "#0072B2"), strict=True):
     bands = [interval(values) for values in curve.T]
     steps = np.arange(len(bands)) * 200
@@ -121,7 +121,7 @@ right.set(xlabel="pole angle, rad", ylabel="angular velocity, rad/s", title="ord
 right.set_xticks((-0.2, -0.1, 0, 0.1, 0.2))
 folder = Path(globals().get("__file__", "")).parent / "figures"  # beside this script, or beside its notebook
 folder.mkdir(exist_ok=True)
-figure.savefig(folder / "2_linear_features.png", dpi=90)
+figure.savefig(folder / "2_linear_features.png", dpi=80)
 
 # %% [markdown]
 # ## What could mislead you

@@ -23,10 +23,9 @@ from minloro.report import interval
 task = minloro.make_task("cartpole")
 observation = np.array([0.0, 0.35, -0.0312, -0.41])  # position, velocity, angle, angular velocity
 system, user = task.prompt.messages(observation, rows=[])
-print(system["content"].splitlines()[-2], "\n---")
-print(user["content"], "\n---")
+print(system["content"].splitlines()[-2], "---", user["content"], "---", sep="\n")
 stand_in = minloro.StandInLLM(task, skill=1.0)
-print("reply:", stand_in.complete([system, user], sample=(0,)).text, "\n---")
+print("reply:", stand_in.complete([system, user], sample=(0,)).text)
 
 # %% [markdown]
 # The rule behind the stand-in: push towards the lean. With probability `skill` it follows the rule, else it answers at random.

@@ -15,7 +15,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import minloro
-from minloro.coverage import coverage, optimal_occupancy, visits
+from minloro.coverage import coverage, occupancy, optimal_policy, visits
 from minloro.dynamics import optimal_values
 from minloro.plot import policy_map
 from minloro.rollout import unreproduced
@@ -57,7 +57,8 @@ print(f"rows that the simulator contradicts: {wrong:.3f}; of the shifted rows: {
 # hold? We try two opinions: pessimistic, everything unseen is worth -200; and optimistic, -5, better than most of the truth.
 
 # %%
-wanted = optimal_occupancy(task)  # (S, A)
+start, best_policy = task.make_env().unwrapped.initial_state_distrib, optimal_policy(task.transition_table)
+wanted = occupancy(task.transition_table, start, best_policy, task.step_limit)  # d*, (S, A)
 
 
 def student(data, initial_value=-200.0, seed=0):

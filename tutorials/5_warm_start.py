@@ -93,7 +93,7 @@ for ax, window, (name, (_, returns, summary)) in zip(axes, (5, 1), results.items
     ax.set_title(f"{name}: D is the stand-in's", loc="left", fontsize=10)
 folder = Path(globals().get("__file__", "")).parent / "figures"  # beside this script, or beside its notebook
 folder.mkdir(exist_ok=True)
-figure.savefig(folder / "5_warm_start.png", dpi=80)
+figure.savefig(folder / "5_warm_start.png", dpi=72)
 
 # %% [markdown]
 # ## What could mislead you
