@@ -36,7 +36,10 @@ class Check:
 
 @dataclass(frozen=True)
 class Mistake:
-    """A typical mistake: in the package's source of `file`, `right` becomes `wrong`. message: what helps, but is not the answer."""
+    """A typical mistake: in the package's source of `file`, `right` becomes `wrong`.
+
+    message: what helps, but is not the answer.
+    """
 
     file: str
     right: str

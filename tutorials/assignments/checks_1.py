@@ -150,6 +150,7 @@ CHECKS = (
 _TERMINATION = "something is added to the reward of the last step. What is a state worth after which nothing comes?"
 _TRUNCATION = "the time limit is taken for the end of the game. What would have come after it, had nobody stopped?"
 _DISCOUNT = "what comes one step later counts as much as what comes now."
+_WRONG_STATE = "the value of the wrong state is added: after the step, where is the agent?"
 _SIGN = "the difference is taken the wrong way round. Which way should a value move that is too low?"
 _OTHER_WAY = "the exploring and the greedy case have changed places: what does epsilon = 0 mean?"
 _NEVER_FIRST = "one of the actions is never explored, or explored too rarely. May a random action be the greedy one?"
@@ -173,7 +174,7 @@ _OF_TABULAR = [
     ("self.table[batch.next_observations].max(axis=1)", "self.table[batch.next_observations].max()",
      "all rows get the same best value. Over which axis of (B, A) is the maximum of each row?"),
     ("self.table[batch.next_observations].max(axis=1)", "self.table[batch.observations].max(axis=1)",
-     "the value of the wrong state is added: after the step, where is the agent?"),
+     _WRONG_STATE),
     ("self.table[batch.next_observations].max(axis=1)", "self.table[batch.next_observations, batch.actions]",
      "in the next state the action of this step is valued. Which action does Q-learning value there?"),
     ("td_error = target - self.table[taken]", "td_error = self.table[taken] - target", _SIGN),
@@ -186,12 +187,13 @@ _OF_TABULAR = [
      "[self.learn(*row) for row in zip(batch.observations, batch.actions, batch.rewards, batch.next_observations,"
      " batch.terminated)]; self.n_updates -= len(td_error)",
      "later rows are computed from values that earlier rows have already moved. When are the targets of a minibatch computed?"),
-    ("np.add.at(self.table, taken, self.step_size * td_error)", "np.add.at(self.table, taken, self.step_size / len(td_error) * td_error)",
+    ("np.add.at(self.table, taken, self.step_size * td_error)",
+     "np.add.at(self.table, taken, self.step_size / len(td_error) * td_error)",
      "the errors of a minibatch are averaged here. The docstring says what becomes of them."),
     ("step_size * td_error)\n        self.n_updates += 1", "step_size * td_error)", "is every update counted?"),
     (_LEARN, "target = reward + self.discount * self.table[next_state].max()", _TERMINATION),
     (_LEARN, "target = reward if terminated else reward + self.table[next_state].max()", _DISCOUNT),
-    (_LEARN, _LEARN.replace("next_state", "state"), "the value of the wrong state is added: after the step, where is the agent?"),
+    (_LEARN, _LEARN.replace("next_state", "state"), _WRONG_STATE),
     ("td_error = target - self.table[state, action]", "td_error = self.table[state, action] - target", _SIGN),
     ("self.table[state, action] += self.step_size * td_error", "self.table[state, action] += td_error",
      "the values jump all the way to the target. How far should they move?"),
@@ -212,7 +214,8 @@ _OF_LINEAR = [
     ("return -(phi.T @ error) / n", "return (phi.T @ error) / n",
      "the gradient points the other way. L falls when q(s, a) moves towards the target: which sign has dL/dw?"),
     ("return -(phi.T @ error) / n", "return -(phi.T @ error)", "the errors are summed, but L is a mean over the minibatch."),
-    ("return -(phi.T @ error) / n", "return -2 * (phi.T @ error) / n", "L is half of the mean squared error: what is left of the 2?"),
+    ("return -(phi.T @ error) / n", "return -2 * (phi.T @ error) / n",
+     "L is half of the mean squared error: what is left of the 2?"),
     ("error[taken] = td_error", "error[:] = td_error[:, None]",
      "the weights of all actions are changed. The reward was earned by one of them."),
     ("td_error = target - (phi @ self.weights)[taken]", "td_error = (phi @ self.weights)[taken] - target", _SIGN),
@@ -224,7 +227,7 @@ _OF_LINEAR = [
      "double_q_target gets the same values twice. Where are the target weights used?"),
     ("batch.terminated, next_phi", "batch.terminated | batch.truncated, next_phi", _TRUNCATION),
     (_FOLLOW, "self.target_weights = self.weights",
-     "the target weights have become another name for the weights: from now on they are one array. What does `=` do to an array?"),
+     "the target weights have become another name for the weights, one array for both. What does `=` do to an array?"),
     (_FOLLOW, "self.target_weights[:] = self.weights",
      "the target weights jump to the weights. How far do they move at each update?"),
     (_FOLLOW, _FOLLOW.replace("+=", "-="), "the target weights move away from the weights."),

@@ -1,10 +1,9 @@
 """Grade an assignment: `python tutorials/assignments/grade.py ASSIGNMENT [FOLDER]`.
 
-Every check runs in a process of its own (sandbox.py), so that whatever goes wrong in one costs the points of that one. No network
-is used, and the same files always get the same marks. `--json FILE` also writes what Gradescope calls results.json.
+Every check runs in a process of its own (sandbox.py), so that whatever goes wrong in one costs the points of that one. No
+network is used, and the same files always get the same marks. `--json FILE` also writes what Gradescope calls results.json.
 """
 
-import argparse
 import json
 import sys
 import textwrap
@@ -97,7 +96,7 @@ def _judge(assignment: Assignment, check: Check, answer: dict, mistakes: list, s
     said = [str(answer.get("text", ""))]
     if answer["error"] in ("ValueError", "IndexError", "AttributeError"):  # a typical mistake may raise just this
         found = _of_mistakes(check, source, mistakes, seed)
-        said += [message for message, values in found if values.get("raised") == answer["error"]][:1]
+        said += [f"perhaps: {message}" for message, values in found if values.get("raised") == answer.get("raised")][:1]
     return said
 
 
@@ -113,7 +112,7 @@ def _of_mistakes(check: Check, source: str, mistakes: list, seed: int) -> Iterat
             try:
                 yield mistake.message, _values(check, wrong, seed)
             except Exception as error:
-                yield mistake.message, {"raised": type(error).__name__}
+                yield mistake.message, {"raised": f"{type(error).__name__}: {error}"[:300]}
 
 
 def table(assignment: Assignment, folder: Path, marks: list[Mark]) -> str:

@@ -43,7 +43,8 @@ def work(question: dict, answer) -> None:
             raise ImportError(f"import of {blocked}")
         answer({"values": check.values(module, question["seed"])})
     except BaseException as error:  # SystemExit and KeyboardInterrupt are a student's, too
-        answer({"error": type(error).__name__, "text": describe(error, path, blocked)})
+        text = describe(error, path, blocked)
+        answer({"error": type(error).__name__, "raised": f"{type(error).__name__}: {error}"[:300], "text": text})
 
 
 def describe(error: BaseException, path: str, blocked: str = "") -> str:
