@@ -300,8 +300,7 @@ _LORO = [
     (_PRETRAIN_LOOP, _PRETRAIN_LOOP.replace("range(updates)", "range(updates // agent.batch_size)"),
      "an update is one minibatch, not one row."),
     (_PRETRAIN_LOOP, _PRETRAIN_LOOP.replace("range(updates)", "range(len(data))"), "how many updates were asked for?"),
- 
-       (_PRETRAIN_LOOP, "batch = buffer.sample(agent.batch_size, rng)\n        " + _PRETRAIN_LOOP.replace(_ONE, "batch, rng"),
+    (_PRETRAIN_LOOP, "batch = buffer.sample(agent.batch_size, rng)\n        " + _PRETRAIN_LOOP.replace(_ONE, "batch, rng"),
      "all updates see one and the same minibatch. Where is it drawn, and where is the generator made?"),
     (_PRETRAIN_LOOP, _PRETRAIN_LOOP.replace("agent.batch_size", "1"), "how many rows does a minibatch of this agent have?"),
     ('with agent.pretraining() if hasattr(agent, "pretraining") else nullcontext():', "if True:",

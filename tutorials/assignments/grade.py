@@ -120,12 +120,12 @@ def table(assignment: Assignment, folder: Path, marks: list[Mark]) -> str:
     width = max(len(mark.name) for mark in marks)
     lines = [f"Assignment {assignment.number}: {assignment.title} ({folder})", ""]
     for mark in marks:
-        lines.append(f"{mark.name:<{width}}  {mark.points:>3g} / {mark.most:<3g}{'' if mark.said else '  ok'}")
+        lines.append(f"{mark.name:<{width}}  {mark.points:>4.4g} / {mark.most:<4.4g}{'' if mark.said else '  ok'}")
         for said in mark.said:
             for line in said.splitlines():
                 lines += textwrap.wrap(line, 108, initial_indent="    ", subsequent_indent="    ")
     total, most = sum(mark.points for mark in marks), sum(mark.most for mark in marks)
-    return "\n".join([*lines, "", f"{'total':<{width}}  {total:>3g} / {most:g}"])
+    return "\n".join([*lines, "", f"{'total':<{width}}  {total:>4.4g} / {most:.4g}"])
 
 
 def results(marks: list[Mark], seconds: float) -> dict:
