@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+MOST_NUMBERS = 10_000  # under one name
+
 
 @dataclass(frozen=True)
 class Check:
@@ -99,9 +101,12 @@ def complaints(check: Check, values: dict, right: dict, mistakes: Iterable[tuple
 
 def _plain(name: str, value):
     try:
-        return np.asarray(value, np.float64).tolist()
+        array = np.asarray(value, np.float64)
     except (TypeError, ValueError):
         raise NoAnswer(f"{name}: expected numbers, found {type(value).__name__}") from None
+    if array.size > MOST_NUMBERS:
+        raise NoAnswer(f"{name}: an array of the shape {array.shape} is far too large")
+    return array.tolist()
 
 
 def _same(value, right, tolerance: float) -> bool:

@@ -82,6 +82,8 @@ def _marks(assignment: Assignment, files: dict[str, str], seed: int, clock: Cloc
         said = _judge(assignment, check, answer, checks.MISTAKES, seed)
         if answer.get("error") in ("SyntaxError", "IndentationError", "TabError"):
             hopeless[check.file] = said[0]
+        if "failed" in answer and not answer.get("loaded"):
+            hopeless[check.file] = said[0] = f"while {check.file} was being imported: {answer['failed']}"
         yield Mark(check.name, 0 if said else check.points, check.points, tuple(said))
 
 
@@ -92,7 +94,8 @@ def _judge(assignment: Assignment, check: Check, answer: dict, mistakes: list, s
     source = solution(assignment, check.file)
     if "error" not in answer:
         right = _values(check, source, seed)
-        return complaints(check, answer["values"], right, _of_mistakes(check, source, mistakes, seed))
+        values = answer["values"] if isinstance(answer["values"], dict) else {}
+        return complaints(check, values, right, _of_mistakes(check, source, mistakes, seed))
     said = [str(answer.get("text", ""))]
     if answer["error"] in ("ValueError", "IndexError", "AttributeError"):  # a typical mistake may raise just this
         found = _of_mistakes(check, source, mistakes, seed)
@@ -170,6 +173,8 @@ def main(arguments: list[str] | None = None) -> int:
     except UserError as error:
         print(f"grade.py: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 

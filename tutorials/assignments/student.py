@@ -41,6 +41,7 @@ def work(question: dict, answer) -> None:
         module = module_from(question["files"][check.file], path.removesuffix(".py").rpartition(os.sep)[2], path)
         if sys.modules.get(blocked) is not None:
             raise ImportError(f"import of {blocked}")
+        answer({"loaded": True})
         answer({"values": check.values(module, question["seed"])})
     except BaseException as error:  # SystemExit and KeyboardInterrupt are a student's, too
         text = describe(error, path, blocked)
@@ -112,7 +113,9 @@ def _run_tests(folder: Path, source: str, answer) -> None:
     ini.write_text("[pytest]\n", encoding="utf-8")
     options = ["-q", "-p", "no:cacheprovider", "--noconftest", "-c", str(ini), "--rootdir", str(folder)]
     try:
-        pytest.main([str(path), *options], plugins=[recorder])
+        status = pytest.main([str(path), *options], plugins=[recorder])
+        if status not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED):
+            recorder.texts.setdefault("the file", f"pytest stopped ({status.name}); does something in it end the program?")
     except BaseException as error:
         recorder.texts["the file"] = describe(error, str(path))
     answer({"values": {}, "tests": recorder.passed, "texts": recorder.texts})
