@@ -1,6 +1,7 @@
 """The command line: flags in, Settings out, errors in one line. Nothing heavy is imported before the flags are read."""
 
 import os
+import shlex
 import signal
 import sys
 
@@ -70,13 +71,14 @@ def _run(args) -> int:
         about = {"minloro": __version__, "behaviour": experiment.behaviour(settings, data)}
         folder = RunFolder.create(args.out, about | vars(settings))
     server = experiment.Server(args.llm_url, args.concurrency or 1, args.call_budget)
-    resume = f"python -m minloro --resume {folder.path}" + (f" --llm-url {args.llm_url}" if args.llm_url else "")
+    resume = f"python -m minloro --resume {shlex.quote(str(folder.path))}"
+    resume += f" --llm-url {args.llm_url}" if args.llm_url else ""
     try:
         with _executor(args) as executor:
             summary, returns, data_by_seed = experiment.run(settings, folder, data, server, executor, progress)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"interrupted; go on with: {resume}") from None
-    except (RunError, MemoryError, BrokenExecutor) as error:
+    except (RunError, OSError, MemoryError, BrokenExecutor) as error:
         raise RunError(f"{error or type(error).__name__}; go on with: {resume}") from None
     except UserError as error:
         folder.discard_if_unused()
@@ -148,6 +150,8 @@ def _look_ahead(args) -> int:
         args.task = "cartpole"  # the questions that are asked
         if args.llm_url is None or args.llm_model is None:
             raise UserError("doctor needs to know whom to ask: give --llm-url and --llm-model")
+    if args.resume is not None:
+        raise UserError("--resume goes on with a run that was planned: leave --dry-run or doctor out")
     settings = _new_settings(args)
     task = experiment.task_of(settings)
     if examined:

@@ -18,6 +18,8 @@ def estimate(settings, task) -> str:
     """Say how many calls and about how many tokens a run would need, from the steps that the stand-in takes."""
     seeds = settings.seeds if settings.fresh_data else 1
     played = collect(task, StandInLLM(task, settings.seed), settings.episodes, settings.seed)
+    if not settings.needs_data:
+        return f"The arm rl asks nobody: a dry run of {task.name} needs no calls."
     calls, most = len(played) * seeds, settings.episodes * task.step_limit * seeds
     prompt = prompt_tokens(task, played)
     reply = REPLY_TOKENS[settings.reasoning]
@@ -44,6 +46,8 @@ def examine(settings, task, llm) -> str:
     replies = []
     for k in range(QUESTIONS):
         observation = played.observations[min(k, len(played) - 1)]
+        if k == QUESTIONS - 1:
+            llm.settings.setdefault("temperature", 0.0)  # is another temperature than its own taken?
         replies.append(llm.complete(task.prompt.messages(observation, []), (0, 0, k, 0)))
     readable = sum(task.prompt.parse(reply.answer) is not None for reply in replies)
     seconds = sum(reply.latency for reply in replies) / len(replies)

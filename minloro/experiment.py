@@ -127,8 +127,16 @@ def run(settings: Settings, folder: RunFolder, data: Transitions | None, server:
     data: a given D. executor: any concurrent.futures.Executor, or None. On an interruption, everything that was finished is in
     the folder.
     """
+    with Transcript(folder.transcript, server.call_budget) as transcript:  # also what keeps other processes out
+        summary = _run(settings, folder, data, server, executor, progress, transcript)
+    if not folder.transcript.stat().st_size:
+        folder.transcript.unlink()  # nobody was asked
+    return summary
+
+
+def _run(settings, folder, data, server, executor, progress, transcript):
     task = task_of(settings)
-    data_by_seed = _gather_data(settings, task, folder, data, server, progress) if settings.needs_data else {}
+    data_by_seed = _gather_data(settings, task, folder, data, server, progress, transcript) if settings.needs_data else {}
     jobs = _open_jobs(settings, task, folder, data_by_seed)
     total = len(settings.all_seeds) * len([arm for arm in settings.arms if arm != "llm"])
     try:
@@ -145,23 +153,20 @@ def run(settings: Settings, folder: RunFolder, data: Transitions | None, server:
     return summary, returns, data_by_seed
 
 
-def _gather_data(settings, task, folder, data, server, progress) -> dict[int, Transitions]:
+def _gather_data(settings, task, folder, data, server, progress, transcript) -> dict[int, Transitions]:
     """Return {seed: D}: from the folder where it is there, else given, else collected."""
     collected: dict[int, Transitions] = {}
-    with Transcript(folder.transcript, server.call_budget) as transcript:
-        for seed in settings.all_seeds:
-            if collected and not settings.fresh_data:
-                collected[seed] = collected[settings.seed]
-                continue
-            path = folder.data_path(seed)
-            if path.exists():
-                collected[seed] = load_transitions(path, task)
-            else:
-                collected[seed] = data or _collect(settings, task, seed, transcript, server, progress)
-                _save_collected(collected[seed], path, settings)
-            check_budget(collected[seed], settings, path)
-    if data is not None and not folder.transcript.stat().st_size:
-        folder.transcript.unlink()  # nobody was asked
+    for seed in settings.all_seeds:
+        if collected and not settings.fresh_data:
+            collected[seed] = collected[settings.seed]
+            continue
+        path = folder.data_path(seed)
+        if path.exists():
+            collected[seed] = load_transitions(path, task)
+        else:
+            collected[seed] = data or _collect(settings, task, seed, transcript, server, progress)
+            _save_collected(collected[seed], path, settings)
+        check_budget(collected[seed], settings, path)
     return collected
 
 
@@ -172,13 +177,14 @@ def _collect(settings, task, seed, transcript, server, progress) -> Transitions:
     most = settings.episodes * task.step_limit
 
     def on_call(counts):
-        detail = f"{counts['parse_failures']} unreadable replies, {counts['tokens']:,} tokens"
-        progress.show(f"asking {llm.name}, at most", counts["calls"], most, detail)
+        repeated = getattr(llm, "repeated", 0)
+        detail = f"{repeated} sent again, {counts['parse_failures']} unreadable, {counts['tokens']:,} tokens"
+        progress.show(f"{llm.name}, at most", counts["calls"], most, detail)
 
     try:
         data = collect(task, llm, settings.episodes, seed, transcript, server.concurrency, on_call)
     except BudgetSpent:
-        raise RunError("the call budget was spent before one episode was finished") from None
+        raise RunError(f"the call budget was spent before one episode of seed {seed} was finished") from None
     random = data.metadata["llm"]["fallbacks"]
     if random > MOST_RANDOM * len(data):
         progress.warn(f"{random} of {len(data)} actions in D are random, because {llm.name} did not answer in the asked form")

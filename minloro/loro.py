@@ -9,7 +9,7 @@ counted in environment steps, D's included, and a uniformly random policy's data
 """
 
 import hashlib
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -74,12 +74,16 @@ def collect(
             raise
         return rows[start:], sources[start:], True
 
-    with ThreadPoolExecutor(1 if task.prompt.remembers else concurrency) as pool:
-        try:
-            played = list(pool.map(play, range(episodes)))
-        except BaseException:
-            transcript.stopped = True
-            raise
+    pool = ThreadPoolExecutor(1 if task.prompt.remembers else concurrency)
+    futures = [pool.submit(play, episode) for episode in range(episodes)]
+    try:
+        played = [future.result() for future in futures]
+    except BaseException:
+        transcript.stopped = True
+        wait([future for future in futures if not future.cancel()], timeout=5.0)  # for answers that are on their way
+        raise
+    finally:
+        pool.shutdown(wait=False)
     rows = [row for episode, _, _ in played for row in episode]
     sources = [source for _, episode, _ in played for source in episode]
     finished = sum(complete for *_, complete in played)
@@ -140,10 +144,7 @@ def _collect_steps(task: Task, transitions: int, seed: int, step_limit: int | No
         episode += 1
     terminated = rows[-1][4]
     unfinished = not terminated and len(rows) - start < step_limit
-    metadata = _metadata(task, seed, source) | {
-        "last_episode_unfinished": unfinished,
-        "collection_step_limit": step_limit,
-    }
+    metadata = _metadata(task, seed, source) | {"last_episode_unfinished": unfinished, "collection_step_limit": step_limit}
     return from_rows(rows, sources, metadata)
 
 

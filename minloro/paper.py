@@ -9,6 +9,7 @@ import csv
 import io
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from minloro import __version__, experiment, plot
@@ -27,7 +28,7 @@ SHORT = {"pendulum": 10_000}  # steps, where the paper's budget takes long; --fu
 STAND_IN = "stand-in"
 ARMS = ("loro", "random-data", "mix", "llm")  # of a column
 MEASURES = {
-    "paper_cumulative_reward": "Sum over the rounds, by the paper's accounting: a round an LLM episode, D's steps are free",
+    "paper_cumulative_reward": "Sum over the rounds, by the paper's accounting: every LLM episode is one round",
     "mean_return": "Mean return over equal environment steps, D's included",
     "online_mean_return": "Mean return over equal online steps, whatever D cost",
 }
@@ -154,28 +155,31 @@ def _panel(task: str, label: str, results: dict) -> tuple:
 
 def _compare(task_name: str, label: str, results: dict) -> list[dict]:
     """Return the rows of one task and column: every arm and comparison by every measure."""
-    task, steps = make_task(task_name), results[task_name, label][0]["steps"]
-    ablated = [name for name in results if name[0] == task_name and name[1].startswith(f"{label}, ")]
-    figures = {}
-    for name in ((task_name, "rl"), (task_name, label), *ablated):
-        _, returns, data = results[name]
-        for arm, found in figures_by_arm(task, steps, returns, data).items():
-            figures[name[1].removeprefix(f"{label}, ") if name in ablated else arm] = found
-    pairs = [("loro", "rl"), ("loro", "random-data"), *((name[1].removeprefix(f"{label}, "), "loro") for name in ablated)]
-    about = {"task": task_name, "rounds": steps // GRID, "column": label}
+    task, (summary, column, data) = make_task(task_name), results[task_name, label]
+    figures_of = partial(figures_by_arm, task, summary["steps"])
+    figures = figures_of(results[task_name, "rl"][1] | column, data)
+    pairs = {f"loro − {other}": (figures["loro"], figures[other]) for other in ("rl", "random-data")}
+    loro = {key: returns for key, returns in column.items() if key[0] == "loro"}
+    for (other, name), (_, returns, other_data) in results.items():
+        if other == task_name and name.startswith(f"{label}, "):
+            name = name.removeprefix(f"{label}, ")
+            (figures[name],) = figures_of(returns, other_data).values()
+            (varied,) = figures_of(returns, other_data, data).values()
+            pairs[f"{name} − loro"] = (varied, figures_of(loro, data, other_data)["loro"])
+    about = dict.fromkeys(COLUMNS) | {"task": task_name, "rounds": summary["steps"] // GRID, "column": label}
     rows = []
     for measure in MEASURES:
-        values = {arm: [f[measure] for f in found] for arm, found in figures.items()}
-        known = {arm: found for arm, found in values.items() if None not in found}
-        for arm, found in known.items():
-            published = task.paper.get(arm) if measure == "paper_cumulative_reward" else None
-            row = {"arm": arm, "measure": measure, "n_seeds": len(found), "published": published} | interval(found)
-            rows.append(about | row | {"published_rounds": published and task.paper["rounds"]})
-        for ours, theirs in pairs:
-            if ours in known and theirs in known:
-                result = difference(known[ours], known[theirs])
-                rows.append(about | {"arm": f"{ours} − {theirs}", "n_seeds": len(known[ours]), "measure": measure} | result)
-    return [dict.fromkeys(COLUMNS) | row for row in rows]
+        for arm, values in figures.items():
+            found, published = [f[measure] for f in values], task.paper.get(arm)
+            row = about | {"arm": arm, "measure": measure, "n_seeds": len(found)}
+            if measure == "paper_cumulative_reward" and published is not None:
+                row |= {"published": published, "published_rounds": task.paper["rounds"]}
+            rows += [row | interval(found)] * (None not in found)
+        for name, (ours, theirs) in pairs.items():
+            ours, theirs = [f[measure] for f in ours], [f[measure] for f in theirs]
+            row = about | {"arm": name, "measure": measure, "n_seeds": len(ours)}
+            rows += [row | difference(ours, theirs)] if None not in ours + theirs else []
+    return rows
 
 
 def markdown(plan: Plan, rows: list[dict]) -> str:

@@ -1,6 +1,6 @@
 """One line on stderr that says how far a run is; nothing where stderr is not a terminal."""
 
-import shutil
+import os
 import sys
 import time
 from collections import deque
@@ -23,9 +23,12 @@ class Progress:
             self._what = what
             self._recent.clear()
         self._recent.append((time.monotonic(), done))
-        filled = round(24 * done / max(total, 1))
-        line = f"{what} [{'#' * filled}{'.' * (24 - filled)}] {done}/{total}  {self._time_left(total)}{detail}"
-        print(f"\r\x1b[K{line[: shutil.get_terminal_size().columns - 1]}", end="", file=sys.stderr, flush=True)
+        width = (os.get_terminal_size(sys.stderr.fileno()).columns or 80) - 1
+        line = f"{what} {done}/{total}  {self._time_left(total)}{detail}"[:width]
+        bar = min(width - len(line) - 4, 24)
+        filled = round(bar * min(done / max(total, 1), 1))
+        line += f"  [{'#' * filled}{'.' * (bar - filled)}]" if bar > 3 else ""
+        print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)
 
     def _time_left(self, total: int) -> str:
         """Say how long it will take, as fast as it went lately; what a resumed run finds in its folder is soon forgotten."""

@@ -112,15 +112,20 @@ def arm_summary(per_seed: Sequence[dict], possible: bool = True) -> dict:
     return summary
 
 
-def figures_by_arm(task, steps: int, rows: dict, data_by_seed: dict) -> dict[str, list[dict]]:
-    """Return the figures of every arm and seed. rows: {(arm, seed): episode returns}; data_by_seed: {seed: D}."""
+def figures_by_arm(task, steps: int, rows: dict, data_by_seed: dict, other_data: dict | None = None) -> dict[str, list[dict]]:
+    """Return the figures of every arm and seed. rows: {(arm, seed): episode returns}; data_by_seed: {seed: D}.
+
+    other_data: D of what these are to be compared with, where it is another: the longer D of a seed says how many online
+    evaluations there are for both.
+    """
     figures: dict[str, list[dict]] = {arm: [] for arm, _ in rows}
     for (arm, seed), returns in rows.items():
         data = data_by_seed.get(seed)
         mean, data_rounds, online_points = 0.0, 0, steps // GRID
         if data is not None:
             mean, data_rounds = float(data.returns_at(task.step_limit).mean()), data.n_finished
-            online_points = int(steps // GRID - len(data) / GRID + 0.5)
+            longest = max(len(data), len((other_data or {}).get(seed, ())))
+            online_points = int(steps // GRID - longest / GRID + 0.5)
         if arm == "llm":
             figures[arm].append(llm_figures(mean, steps // GRID))
             continue
@@ -209,11 +214,7 @@ def table(task, summary: dict) -> str:
         lines += _data_lines(summary)
     rounds = steps // GRID
     blocks = (
-        {
-            "first_return": "before online steps",
-            "mean_return": "mean return",
-            "online_mean_return": "online mean return",
-        },
+        {"first_return": "before online steps", "mean_return": "mean return", "online_mean_return": "online mean return"},
         {
             "final_return": f"last {WINDOW} evaluations",
             "steps_to_threshold": f"steps to {task.threshold:g}",

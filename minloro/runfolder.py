@@ -34,9 +34,13 @@ class RunFolder:
         if path is None:
             path = _free_name(Path("runs") / f"{config['task']}-{datetime.now():%Y%m%d-%H%M%S}")
         path = Path(path)
-        created = not path.exists()
+        created = False
         try:
-            path.mkdir(parents=True, exist_ok=True)
+            try:
+                path.mkdir(parents=True)
+                created = True
+            except FileExistsError:
+                pass
             if any(path.iterdir()):
                 raise UserError(f"{path} is not empty: give another --out, or go on with its run: --resume {path}")
             write_json(path / "config.json", config)

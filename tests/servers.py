@@ -4,6 +4,7 @@ import json
 import socket
 import struct
 import threading
+import time
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -49,6 +50,8 @@ def serve(answer):
             try:
                 self.end_headers()
                 self.wfile.write(content)
+                if headers and "X-Stall" in headers[0]:
+                    time.sleep(1)
             except OSError:  # the client has given up waiting
                 self.close_connection = True
 

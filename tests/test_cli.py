@@ -17,20 +17,7 @@ from minloro.flags import ALL_ARMS, ARMS, TASKS
 from minloro.llm import client
 from minloro.transitions import save_transitions
 
-SHORT = [
-    "cartpole",
-    "--seeds",
-    "1",
-    "--steps",
-    "1000",
-    "--episodes",
-    "3",
-    "--arms",
-    "rl,loro",
-    "--jobs",
-    "1",
-    "--quiet",
-]
+SHORT = ["cartpole", "--seeds", "1", "--steps", "1000", "--episodes", "3", "--arms", "rl,loro", "--jobs", "1", "--quiet"]
 
 
 def contents(folder):
@@ -373,3 +360,82 @@ def test_the_figure_is_there_when_nobody_reads_the_table(tmp_path):
     assert (out / "learning_curves.png").exists()
     result = subprocess.run([*command[:-1], str(tmp_path / "two")], stdout=subprocess.DEVNULL, preexec_fn=lambda: os.close(2))
     assert result.returncode == 0
+
+
+@pytest.mark.parametrize("typed", ["--api-key sk-secret", "--llm-key=sk-secret", "sk-secret", "OPENAI_API_KEY=secret"])
+def test_a_key_on_the_command_line_is_refused_and_not_repeated(capsys, typed):
+    assert main(["cartpole", *typed.split()]) == 2 and main(typed.split()) == 2
+    err = capsys.readouterr().err
+    assert err.count("minloro: error: ") == 2 and "secret" not in err
+
+
+@pytest.mark.parametrize("width", [30, 80, 200])
+def test_the_progress_line_fits_and_tells_the_most_important_first(monkeypatch, width):
+    from minloro.progress import Progress
+
+    lines = []
+
+    class Terminal:
+        isatty = staticmethod(lambda: True)
+        fileno = staticmethod(lambda: 2)
+        flush = staticmethod(lambda: None)
+        write = lines.append
+
+    monkeypatch.setattr(sys, "stderr", Terminal)
+    monkeypatch.setattr(os, "get_terminal_size", lambda fd: os.terminal_size((width, 24)))
+    progress, clock = Progress(quiet=False), iter(range(0, 1000, 10))
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+    for calls in (100, 120, 2500):
+        progress.show("gpt-4o-mini, at most", calls, 2000, "3 sent again, 4 unreadable, 56,789 tokens")
+    shown = [line.removeprefix("\r\x1b[K") for line in lines if line.startswith("\r")]
+    assert len(shown) == 3 and all(len(line) < width for line in shown)
+    if width >= 80:
+        assert "120/2000  0:15:40 left  3 sent again, 4 unreadable, 56,789 tokens" in shown[1] or width == 80
+        assert "4 unreadable" in shown[1]
+    if width == 200:
+        assert shown[0].endswith("[#.......................]") and shown[2].endswith(f"[{'#' * 24}]")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("concurrency", ["1", "8"])
+@pytest.mark.parametrize("server", ["hangs", "fails", "asks for a pause"])
+def test_ctrl_c_ends_a_run_that_waits(tmp_path, server, concurrency):
+    """One signal, a few seconds, and the line that says how to go on."""
+
+    def answer(body, headers):
+        if server == "hangs":
+            time.sleep(30)
+        return (500, {}) if server == "fails" else (429, {}, {"Retry-After": "100"})
+
+    run = [
+        sys.executable,
+        "-m",
+        "minloro",
+        "cartpole",
+        "--llm-model",
+        "m",
+        "--out",
+        str(tmp_path / "run"),
+        "--concurrency",
+        concurrency,
+    ]
+    with serve(answer) as (url, received):
+        process = subprocess.Popen([*run, "--llm-url", url], stderr=subprocess.PIPE, text=True)
+        while not received:
+            time.sleep(0.05)
+        time.sleep(0.5)
+        start = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=20)
+    assert process.returncode == 130 and time.monotonic() - start < 12
+    assert "go on with: python -m minloro --resume" in err and "Traceback" not in err
+
+
+def test_a_folder_in_use_is_refused_whatever_is_done_there(tmp_path, capsys):
+    from minloro.llm.transcript import Transcript
+
+    out = tmp_path / "run"
+    assert main([*SHORT, "--out", str(out)]) == 0
+    with Transcript(out / "llm.jsonl"):
+        assert main(["--resume", str(out)]) == 2
+    assert "another process" in capsys.readouterr().err

@@ -1,6 +1,7 @@
 import json
 import socket
 import threading
+import traceback
 from email.utils import format_datetime
 
 import pytest
@@ -37,6 +38,15 @@ def test_a_call_and_its_answer():
     assert path == "/v1/chat/completions" and "Authorization" not in headers
     assert body.pop("seed") == stream_seed(0, "llm", *SAMPLE)  # every sample has its own
     assert body == {"model": "tiny", "messages": MESSAGES, "max_tokens": 77, "temperature": 0.5, "top_p": 0.9}
+
+
+def test_usage_that_cannot_be_true_is_not_counted():
+    for odd in (True, -1000, 10**4000, "7", 1.5, None):
+        with serve(lambda *_, odd=odd: (200, completion("hi", usage={"prompt_tokens": odd, "completion_tokens": 3}))) as (
+            url,
+            _,
+        ):
+            assert ask(url).usage == {"completion_tokens": 3}
 
 
 def test_what_a_server_may_leave_out():
@@ -120,6 +130,8 @@ FAULTS = {
     "hangs up": None,
     "half a body": (200, b'{"choices": [{"mess', {"X-Half": "yes"}),
     "broken JSON": (200, b'{"choices": ['),
+    "nested without end": (200, b"[" * 200_000),
+    "false for a text": (200, {"choices": [{"message": {"content": False}}]}),
     "an error in a 200 answer": (200, {"error": {"message": "overloaded", "code": 502}}),
     "an error in place of the text": (200, {"choices": [{"message": {"content": ""}, "finish_reason": "error"}]}),
     "an error beside the text": (200, {"choices": [{"message": {"content": "Action: 1"}, "error": {"code": 502}}]}),
@@ -247,6 +259,72 @@ def test_threads_have_sessions_of_their_own():
     assert len({id(s) for s in sessions}) == 5 and len(received) == 5
 
 
+def test_a_server_that_stalls_within_a_body(monkeypatch):
+    """Headers and blanks, as some servers send them to keep a connection open, then nothing: sent again."""
+    monkeypatch.setattr(client, "READ_TIMEOUT", 0.1)
+    turns = []
+
+    def stall(body, headers):
+        turns.append(1)
+        return (200, b"   ", {"X-Half": "yes", "X-Stall": "yes"}) if len(turns) < 3 else GOOD
+
+    with serve(stall) as (url, received):
+        assert ask(url).text == "Action: 2"
+    assert len(received) == 3
+
+
+def test_both_kinds_of_faults_share_one_count():
+    answers = [(500, {}), (200, {"error": "overloaded"})] * 50
+    with serve(lambda *_: answers.pop(0)) as (url, received), pytest.raises(RunError):
+        ask(url)
+    assert len(received) == client.ATTEMPTS
+
+
+@pytest.mark.parametrize("message", ["context length exceeded", "'max_tokens' or 'max_completion_tokens' is too large"])
+def test_a_refusal_that_repeats_the_request_drops_nothing_for_good(message):
+    """Some servers put the request into the error, and with it the name of every setting."""
+
+    def short(body, headers):
+        too_long = len(body["messages"]) > 1
+        return (400, {"error": {"message": message, "input": body}}) if too_long else GOOD
+
+    with serve(short) as (url, _):
+        chat = minloro.ChatClient(url, "tiny", temperature=0.0)
+        with pytest.raises(UserError, match="status 400"):
+            chat.complete(MESSAGES * 2, SAMPLE)
+        assert chat.complete(MESSAGES, SAMPLE).dropped == [] and chat.limit_field == "max_tokens"
+
+
+def test_no_exception_holds_the_key(monkeypatch):
+    """Neither it, nor what it came from, nor the variables of its traceback."""
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setattr(client, "READ_TIMEOUT", 0.2)
+    pauses = [(429, {}, {"Retry-After": pause}) for pause in ("1000", "Fri, 31 Dec 99999 23:59:59 GMT")]
+    for fault in (*FAULTS.values(), "reset", (401, {}), *pauses):
+        with serve(lambda *_, fault=fault: fault) as (url, _), pytest.raises((RunError, UserError)) as caught:
+            ask(url)
+        assert caught.value.__context__ is None
+        for frame, _ in traceback.walk_tb(caught.value.__traceback__):
+            if frame.f_code.co_filename == client.__file__:
+                assert KEY not in str(frame.f_locals), fault
+
+
+def test_a_key_that_the_server_repeats_is_hidden(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    with serve(lambda body, headers: (200, completion(headers["Authorization"], model=f"m {KEY}"))) as (url, _):
+        reply = ask(url)
+    assert (reply.text, reply.model) == ("Bearer ***", "m ***")
+
+
+def test_what_a_server_says_cannot_control_the_terminal():
+    escape = "\x1b]0;title\x07\u202e"
+    with serve(lambda *_: (200, completion("hi", model=f"tiny{escape}"))) as (url, _):
+        assert ask(url).model == "tiny]0;title"
+    with serve(lambda *_: (400, {"error": {"message": f"no{escape}"}})) as (url, _), pytest.raises(UserError) as caught:
+        ask(url)
+    assert str(caught.value).isprintable()
+
+
 def test_nobody_there():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -266,7 +344,7 @@ def test_a_server_that_hangs(monkeypatch):
 
 @pytest.mark.parametrize(
     "url", ["localhost:11434", "ftp://x/v1", "", "http://", "http://me:secret@x/v1", "http://x/v1?key=secret", "http://[x/v1",
-            "http://ü/v1", "http://x:99999/v1", "http://x:secret/v1"],
+            "http://ü/v1", "http://x/v1#secret", "http://x/v1;secret", "http://x:99999/v1", "http://x:secret/v1"],
 )  # fmt: skip
 def test_addresses_that_cannot_be_asked(url):
     with pytest.raises(UserError, match="--llm-url") as caught:

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 FAULTS = [
     "reset", None, "hang", (429, {}), (429, {}, {"Retry-After": "0.01"}), (500, {}), (503, {}), (200, b'{"choi'), (200, [1]),
     (200, b'{"choices": [', {"X-Half": "yes"}), (200, {"error": {"message": "overloaded"}}), (200, completion(5)),
-    (200, completion("Action: 1", usage=7)),
+    (200, completion("Action: 1", usage=7)), (200, b"[" * 100_000), (200, b" ", {"X-Half": "yes", "X-Stall": "yes"}),
 ]  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """The paper's comparison, with budgets cut short."""
 
 import csv
+import json
 
 import numpy as np
 import pytest
@@ -8,7 +9,8 @@ import pytest
 import minloro
 from minloro import paper, sweep
 from minloro.cli import main
-from minloro.report import difference, interval
+from minloro.loro import EpisodeReturn
+from minloro.report import figures_by_arm, interval
 from minloro.runfolder import RunFolder
 from minloro.transitions import save_transitions
 
@@ -74,10 +76,25 @@ def test_columns_and_ablations(short, folder, tmp_path, capsys):
         assert one["mean"] == two["mean"] != ""  # the same D
     assert not any(arm == "20 episodes" or task == "frozenlake" for task, _, arm, _ in rows)  # D has three
     assert (out / "cartpole" / "one-D-half-of-each-batch" / "config.json").exists()
-    ours = [online_mean(out / "cartpole" / "one", "loro", seed) for seed in (0, 1)]
-    rl = [online_mean(out / "cartpole" / "rl", "rl", seed)[: len(ours[0])] for seed in (0, 1)]
-    expected = difference(np.mean(ours, axis=1), np.mean(rl, axis=1))
-    assert float(rows["cartpole", "one", "loro − rl", "online_mean_return"]["mean"]) == pytest.approx(expected["mean"])
+    assert (
+        main(["cartpole", "--data", str(folder / "cartpole.npz"), "--steps", "3200", "--seeds", "2", "--out", f"{out}-1"]) == 0
+    )
+    summary = json.loads((tmp_path / "paper-1" / "summary.json").read_text())
+    for other in ("rl", "random-data"):  # the same as in a run of its own
+        for measure in ("mean_return", "online_mean_return"):
+            row, alone = rows["cartpole", "one", f"loro − {other}", measure], summary["difference"][f"loro-{other}"][measure]
+            assert float(row["mean"]) == pytest.approx(alone["mean"]) and row["verdict"] == alone["verdict"]
+
+
+def test_arms_with_different_data_are_compared_over_equally_many_online_steps(cartpole, small_data):
+    """A longer D leaves fewer online evaluations; the other side then counts as many."""
+    evaluations = [EpisodeReturn("eval", "greedy policy", step, float(step), 1) for step in range(len(small_data), 3201, 200)]
+    short, long = {0: small_data}, {0: minloro.collect_random(cartpole, 1000)}
+    rows = {("loro", 0): evaluations}
+    alone, matched = (figures_by_arm(cartpole, 3200, rows, short, other)["loro"][0] for other in (None, long))
+    counted = [row.episode_return for row in evaluations[1:]]
+    assert alone["online_mean_return"] == np.mean(counted) and matched["online_mean_return"] == np.mean(counted[:11])
+    assert matched["mean_return"] == alone["mean_return"]
 
 
 def test_every_ablation_differs_in_one_point(folder):

@@ -61,11 +61,11 @@ def test_reading_a_reply_takes_linear_time(piece):
 
     def seconds(n):
         reply, best = Reply(piece * (n // len(piece)), "m"), float("inf")
-        for _ in range(3):
-            start = time.perf_counter()
+        for _ in range(5):
+            start = time.thread_time()
             for prompt in prompts:
                 prompt.parse(reply.answer)
-            best = min(best, time.perf_counter() - start)
+            best = min(best, time.thread_time() - start)
         return best
 
     assert seconds(1_600_000) < 64 * max(seconds(100_000), 1e-4)

@@ -10,6 +10,7 @@ import minloro
 from minloro.cli import main
 from minloro.errors import RunError, UserError
 from minloro.llm import client
+from minloro.llm.transcript import Transcript
 
 MESSAGES = [{"role": "user", "content": "Which way?"}]
 SAMPLE = (0, 0, 0, 0)
@@ -180,7 +181,7 @@ def test_a_server_that_restarts_is_waited_for():
         later.submit(chat.complete, MESSAGES, SAMPLE).result()
 
 
-def test_a_reminder_that_is_too_long_is_a_counted_failure(cartpole):
+def test_a_reminder_that_is_too_long_is_a_counted_failure(cartpole, tmp_path):
     """The question fits into the model's context, question, reply and reminder do not: a random action, marked."""
 
     def short(body, headers):
@@ -190,7 +191,14 @@ def test_a_reminder_that_is_too_long_is_a_counted_failure(cartpole):
 
     with serve(short) as (url, _):
         data = minloro.collect(cartpole, minloro.ChatClient(url, "tiny"), 1)
-    assert set(data.source) == {"fallback"} and data.metadata["llm"]["fallbacks"] == len(data)
+        assert set(data.source) == {"fallback"} and data.metadata["llm"]["fallbacks"] == len(data)
+        with Transcript(tmp_path / "llm.jsonl") as transcript:
+            written = minloro.collect(cartpole, minloro.ChatClient(url, "tiny"), 1, 0, transcript)
+    with Transcript(tmp_path / "llm.jsonl") as transcript:
+        again = minloro.collect(cartpole, minloro.ChatClient(None, "tiny"), 1, 0, transcript)
+    assert again.metadata == written.metadata == data.metadata and (again.actions == data.actions).all()
+    statuses = [json.loads(line)["status"] for line in (tmp_path / "llm.jsonl").read_text().splitlines()]
+    assert statuses == ["answered", "refused"] * len(data)
 
 
 def test_what_an_overloaded_server_says_is_told(monkeypatch):

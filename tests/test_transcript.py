@@ -43,12 +43,7 @@ def test_a_known_sample_is_not_asked_again(tmp_path):
     llm = Scripted("new")
     with Transcript(tmp_path / "llm.jsonl") as transcript:
         assert transcript.ask(llm, messages, (0, 0, 0, 0), str.upper) == first and not llm.asked
-        for request in (
-            (messages, (0, 0, 1, 0)),
-            (messages, (0, 1, 0, 0)),
-            (messages, (1, 0, 0, 0)),
-            (other, (0, 0, 0, 0)),
-        ):
+        for request in ((messages, (0, 0, 1, 0)), (messages, (0, 1, 0, 0)), (messages, (1, 0, 0, 0)), (other, (0, 0, 0, 0))):
             assert transcript.ask(llm, *request, str.upper)[1] == "NEW"  # another sample or another request
     assert len(llm.asked) == 4 and len((tmp_path / "llm.jsonl").read_text().splitlines()) == 5
 
@@ -85,10 +80,7 @@ def test_an_unreadable_reply_is_asked_again_once_then_replaced(cartpole):
     (first, sample), (second, retry_sample) = llm.asked
     assert (sample, retry_sample) == ((0, 3, 0, 0), (0, 3, 0, 1))
     assert second[: len(first)] == first
-    assert second[-2:] == [
-        {"role": "assistant", "content": "no idea"},
-        {"role": "user", "content": cartpole.prompt.reminder},
-    ]
+    assert second[-2:] == [{"role": "assistant", "content": "no idea"}, {"role": "user", "content": cartpole.prompt.reminder}]
     assert policy.counts == {"calls": 2, "parse_failures": 1, "fallbacks": 0, "tokens": 10}
 
     policy = LLMPolicy(cartpole, Scripted("no idea"), seed=0)

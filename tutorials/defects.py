@@ -46,7 +46,16 @@ def misaligned(files: dict) -> None:
     show(1, "Rows pair an action with the observation after it", *lines)
 
 
-def shared_agent(data: Path) -> None:
+def published_sum(name: str, path: Path) -> str:
+    """Return how the published sum of LORO comes about: the mean of its repeats, and ten rounds at the LLM's mean."""
+    sums, task = PUBLISHED_REPEATS[name], minloro.make_task(name)
+    llm = np.mean([rewards.sum() for _, _, rewards in read(path, task)])
+    of_five, first = np.mean(sums) + 10 * llm, sums[0] + 10 * llm
+    published = f"the LLM's mean return, = {of_five:,.0f} (published {task.paper['loro']:,})"
+    return f"{name}: mean of the five + 10 x {llm:.1f}, {published}; the first alone: {first:,.0f}"
+
+
+def shared_agent(data: Path, files: dict) -> None:
     task = minloro.make_task("cliffwalking")
     d = load_transitions(data / "qwen2.5-7b" / "cliffwalking.npz", task).first_episodes(10)
 
@@ -66,6 +75,7 @@ def shared_agent(data: Path) -> None:
     show(
         2, "All repeats of LORO go on with one agent, so that only the first of them is a repeat of LORO",
         *(f"published, {name}: {', '.join(f'{s:,}' for s in sums)}" for name, sums in PUBLISHED_REPEATS.items()),
+        *(published_sum(name, path) for name, path in files.items()),
         f"here, cliffwalking, 2,000 online steps, one agent for all: {', '.join(f'{s:,.0f}' for s in shared)}",
         f"here, an agent of its own for each:                      {', '.join(f'{s:,.0f}' for s in own)}",
     )  # fmt: skip
@@ -145,7 +155,7 @@ def main(argv: list[str]) -> int:
         return 2
     try:
         misaligned(pickles)
-        shared_agent(data)
+        shared_agent(data, pickles)
         truncation(pickles)
         lengths(data)
         hidden_sign(data)

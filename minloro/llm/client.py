@@ -8,6 +8,7 @@ The key comes from the environment variable OPENAI_API_KEY only. It is handed to
 message, file or repr, and is never sent along a redirect, because redirects are not followed.
 """
 
+import json
 import os
 import re
 import threading
@@ -16,18 +17,18 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 import requests
-from requests.adapters import HTTPAdapter
-from urllib3.exceptions import HTTPError, InvalidHeader, NewConnectionError
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, InvalidHeader, MaxRetryError, NewConnectionError, ProxyError
 from urllib3.util import Retry
 
 from minloro.errors import RunError, UserError
-from minloro.randomness import stream_seed
+from minloro.randomness import stream, stream_seed
 
 CONNECT_TIMEOUT, READ_TIMEOUT = 10.0, 300.0  # seconds; a large model on a small machine answers slowly
 ATTEMPTS = 8  # sendings of one request before the run stops
 BACKOFF, LONGEST_BACKOFF, LONGEST_WAIT = 0.5, 30.0, 120.0  # seconds: first wait, its limit, what a server may ask for
 RETRIED = frozenset((408, 409, 429, *range(500, 600)))
 COUNTED = ("prompt_tokens", "completion_tokens")
+CUT_SHORT = (requests.ConnectionError, requests.exceptions.ChunkedEncodingError, requests.exceptions.ContentDecodingError)
 OPTIONAL = ("temperature", "top_p", "seed")  # left out where a server refuses them
 
 
@@ -45,9 +46,9 @@ class Reply:
 
     @property
     def status(self) -> str:
-        """How the call ended: answered, cut off (at the limit of tokens) or empty."""
-        if self.finish_reason == "length":
-            return "cut off"
+        """How the call ended: answered, cut off (at the limit of tokens), refused (too long with the reminder) or empty."""
+        if self.finish_reason in ("length", "refused"):
+            return "cut off" if self.finish_reason == "length" else "refused"
         return "answered" if self.answer.strip() else "empty"
 
     @property
@@ -63,6 +64,10 @@ class Reply:
         return visible.partition("<think>")[0]
 
 
+class _Pause(Exception):
+    """The server asks for a longer pause than anybody wants to wait for."""
+
+
 class _Retry(Retry):
     """urllib3's retries, with a Retry-After that may be a decimal number, and may not be longer than two minutes."""
 
@@ -72,10 +77,10 @@ class _Retry(Retry):
         except ValueError:
             try:
                 seconds = super().parse_retry_after(retry_after)
-            except InvalidHeader:
+            except (InvalidHeader, ValueError, OverflowError):  # no date, or one of a year that there is not
                 return 0.0  # the ordinary backoff
         if not seconds <= LONGEST_WAIT:
-            raise RunError(f"the server asks for a pause of {seconds:.0f} s: go on later")
+            raise _Pause(f"the server asks for a pause of more than {LONGEST_WAIT:.0f} s: go on later")
         return max(seconds, 0.0)
 
 
@@ -107,6 +112,7 @@ class ChatClient:
         self.settings = {name: value for name, value in settings.items() if value is not None}
         self.dropped: list[str] = []
         self.limit_field = "max_tokens"
+        self.repeated = 0  # requests that had to be sent again
         self._reached = False  # whether the server has ever answered
         self._key = _Key(os.environ.get("OPENAI_API_KEY", "").strip())
         self._local, self._lock = threading.local(), threading.Lock()
@@ -122,71 +128,86 @@ class ChatClient:
         """
         if self.url is None:
             raise UserError("the transcript does not hold the next reply; add --llm-url to go on asking the model")
-        start = time.perf_counter()
-        for attempt in range(ATTEMPTS):
+        start, sendings, problem = time.perf_counter(), 0, ""
+        while sendings < ATTEMPTS:
+            if sendings:
+                wait = BACKOFF * (2 ** (sendings - 1) + stream(0, "backoff", *sample, sendings).random())
+                time.sleep(min(wait, LONGEST_BACKOFF))
+            sendings += 1
             try:
-                body = self._post(messages, sample)
-                return _read_reply(body, self.name, time.perf_counter() - start, self.dropped)
+                response = self._post(messages, sample, ATTEMPTS - sendings)
+                sendings += len(response.raw.retries.history)
+                text = self._key.hide(response.content.decode("utf-8", "replace"))
+                return _read_reply(text, self.name, time.perf_counter() - start, self.dropped)
             except _Unusable as error:
                 problem = str(error)
-                time.sleep(min(BACKOFF * 2**attempt, LONGEST_BACKOFF))
+            finally:
+                with self._lock:
+                    self.repeated += sendings > 1
         raise RunError(f"{self.url} failed {ATTEMPTS} times, the last time because {problem}")
 
-    def _post(self, messages: list[dict], sample: tuple[int, ...]) -> object:
-        """Send the request, adapting it to what the server refuses, and return the JSON of its answer."""
+    def _post(self, messages: list[dict], sample: tuple[int, ...], retries: int) -> requests.Response:
+        """Send the request, adapting it to what the server refuses; what helped is remembered."""
+        dropped, limit_field = self.dropped, self.limit_field
         while True:
             asked = self.request(messages) | {"seed": stream_seed(0, "llm", *sample)}
-            sent = {name: value for name, value in asked.items() if name not in self.dropped}
-            sent[self.limit_field] = sent.pop("max_tokens")
-            response = self._send(sent)
-            self._reached = True
-            if response.status_code not in (400, 422) or not self._adapt(sent, response.text):
+            sent = {name: value for name, value in asked.items() if name not in dropped}
+            sent[limit_field] = sent.pop("max_tokens")
+            response = self._send(sent, retries)
+            if response.status_code not in (400, 422):
+                break
+            complaint = response.content.decode("utf-8", "replace")
+            named = [name for name in OPTIONAL if name in sent and re.search(rf"\b{name}\b", complaint)]
+            if limit_field == "max_tokens" and "max_completion_tokens" in complaint:
+                limit_field = "max_completion_tokens"
+            elif named:
+                dropped = sorted({*dropped, named[0]})
+            else:
                 break
         _raise_for_status(response, self.url, self.name, self._key)
-        try:
-            return response.json()
-        except ValueError:
-            raise _Unusable("the answer is not JSON") from None
+        with self._lock:
+            self._reached, self.limit_field = True, limit_field
+            self.dropped = sorted({*self.dropped, *dropped})
+        return response
 
-    def _adapt(self, sent: dict, complaint: str) -> bool:
-        """Change what is sent after a refusal that names a setting; say whether there is something new to try."""
-        if "max_completion_tokens" in complaint and "max_tokens" in sent:
-            self.limit_field = "max_completion_tokens"
-            return True
-        for name in OPTIONAL:
-            if name in sent and re.search(rf"\b{name}\b", complaint):
-                with self._lock:
-                    self.dropped = sorted({*self.dropped, name})
-                return True
-        return False
-
-    def _send(self, body: dict) -> requests.Response:
-        url = f"{self.url}/chat/completions"
+    def _send(self, body: dict, retries: int) -> requests.Response:
+        """Post the body; what fails before an answer is there is sent again up to `retries` times."""
+        session = self._session
+        session.get_adapter(self.url).max_retries = _Retry(
+            total=retries, connect=min(retries, 2), redirect=0, allowed_methods=None, status_forcelist=RETRIED,
+            raise_on_status=False, backoff_factor=BACKOFF, backoff_max=LONGEST_BACKOFF, backoff_jitter=BACKOFF,
+        )  # fmt: skip
+        address, timeout = f"{self.url}/chat/completions", (CONNECT_TIMEOUT, READ_TIMEOUT)
         try:
-            return self._session.post(url, json=body, timeout=(CONNECT_TIMEOUT, READ_TIMEOUT), allow_redirects=False)
-        except (requests.exceptions.ChunkedEncodingError, requests.exceptions.ContentDecodingError):
-            raise _Unusable("the answer was cut short") from None
-        except requests.ConnectionError as error:
-            if isinstance(_reason(error), NewConnectionError):  # refused, or no such host
-                if self._reached:  # it was there before: it may be starting again
-                    raise _Unusable("nothing answers there any more") from None
-                raise UserError(f"nothing answers at {self.url}: start the server or correct --llm-url") from None
-            raise RunError(f"{self.url} broke the connection {ATTEMPTS} times ({type(_reason(error)).__name__})") from None
-        except (requests.RequestException, HTTPError, UnicodeError) as error:
-            raise UserError(f"{self.url} cannot be asked ({type(error).__name__}): correct --llm-url") from None
+            return session.post(address, json=body, timeout=timeout, allow_redirects=False)
+        except (requests.RequestException, HTTPError, UnicodeError, _Pause) as error:
+            failure = self._failure(error)
+        raise failure  # out here it has no context, which would hold the request and with it the key
+
+    def _failure(self, error: Exception) -> Exception:
+        """Return what is to be raised in the place of an exception of `requests`."""
+        cause = error.args[0] if error.args else None
+        reason = getattr(cause, "reason", None)
+        if isinstance(error, _Pause):
+            return RunError(str(error))
+        if isinstance(reason, NewConnectionError):  # refused, or no such host
+            if self._reached:  # it was there before: it may be starting again
+                return _Unusable("nothing answers there any more")
+            return UserError(f"nothing answers at {self.url}: start the server or correct --llm-url")
+        if isinstance(reason, (ConnectTimeoutError, ProxyError)):
+            return RunError(f"{self.url} cannot be reached ({type(reason).__name__})")
+        if isinstance(cause, MaxRetryError):
+            return RunError(f"{self.url} broke the connection {ATTEMPTS} times ({type(reason).__name__})")
+        if isinstance(error, CUT_SHORT):  # while the body was read, which urllib3's retries do not see
+            return _Unusable("the answer was cut short")
+        return UserError(f"{self.url} cannot be asked ({type(error).__name__}): correct --llm-url")
 
     @property
     def _session(self) -> requests.Session:
-        """This thread's session: a connection that is kept open, and retries of whatever fails before an answer is there."""
+        """This thread's session, a connection that is kept open."""
         if not hasattr(self._local, "session"):
-            retry = _Retry(
-                total=ATTEMPTS - 1, connect=2, redirect=0, allowed_methods=None, status_forcelist=RETRIED,
-                raise_on_status=False, backoff_factor=BACKOFF, backoff_max=LONGEST_BACKOFF, backoff_jitter=BACKOFF,
-            )  # fmt: skip
             self._local.session = requests.Session()
             self._local.session.auth = self._key
-            for scheme in ("http://", "https://"):
-                self._local.session.mount(scheme, HTTPAdapter(max_retries=retry))
         return self._local.session
 
 
@@ -199,7 +220,7 @@ def _check_url(url: str) -> None:
         complete = False
     if not complete:
         raise UserError("--llm-url must be an http:// or https:// address such as http://localhost:11434/v1")
-    if parts.username or parts.password or parts.query:
+    if parts.username or parts.password or parts.query or parts.fragment or ";" in url:
         raise UserError("--llm-url must hold no key, user name or password; put the key into OPENAI_API_KEY")
 
 
@@ -216,21 +237,26 @@ class _Key:
             request.headers["Authorization"] = f"Bearer {self._key}"
         return request
 
+    def hide(self, text: str) -> str:
+        """Return a text of the server without the key, should it repeat it."""
+        return text.replace(self._key, "***") if self._key else text
+
     def complaint(self, response: requests.Response) -> str:
-        """Return the beginning of what a server says is wrong; nothing where that holds the key."""
+        """Return the beginning of what a server says is wrong; nothing where that may hold a part of the key."""
+        text = response.content.decode("utf-8", "replace")
         try:
-            error = response.json()["error"]
+            error = json.loads(text)["error"]
             text = error["message"] if isinstance(error, dict) else error
-        except (ValueError, LookupError, TypeError):
-            text = response.text
-        text = " ".join(str(text).split())
-        return "" if self._key and self._key in text else text[:300]
+        except (ValueError, LookupError, TypeError, RecursionError):
+            pass  # the whole text, then
+        text = _one_line(str(text))
+        return "" if self._key and self._key[:8] in text else text[:300]
 
 
-def _reason(error: Exception):
-    """Return what urllib3 gave up on, below what `requests` made of it."""
-    cause = error.args[0] if error.args else None
-    return getattr(cause, "reason", None) or cause
+def _one_line(text: str) -> str:
+    """Return a text of the server as one line of what can be printed."""
+    line = " ".join(text.encode("utf-8", "replace").decode().split())
+    return "".join(character for character in line if character.isprintable())
 
 
 def _raise_for_status(response: requests.Response, url: str, model: str, key: _Key) -> None:
@@ -252,21 +278,24 @@ def _raise_for_status(response: requests.Response, url: str, model: str, key: _K
     raise RunError(f"{url} {times} with status {status}" + (f": {complaint}" if complaint else ""))
 
 
-def _read_reply(body: object, model: str, latency: float, dropped: list[str]) -> Reply:
+def _read_reply(text: str, model: str, latency: float, dropped: list[str]) -> Reply:
     """Read a chat completion; raise _Unusable where it is none. Only `content` is text, never a field of reasoning."""
+    try:
+        body = json.loads(text.removeprefix("\ufeff"))
+    except (ValueError, RecursionError):
+        raise _Unusable("the answer is not JSON") from None
     if isinstance(body, dict) and body.get("error"):
         raise _Unusable("the answer is an error")
     try:
         choice = body["choices"][0]
         if choice.get("error") or choice.get("finish_reason") == "error":
             raise _Unusable("the answer is an error")
-        text = choice["message"].get("content") or ""
-        finish_reason, name, usage = choice.get("finish_reason"), body.get("model") or model, body.get("usage") or {}
-        if not (isinstance(text, str) and isinstance(name, str) and isinstance(finish_reason, str | None)):
+        content, finish_reason = choice["message"].get("content"), choice.get("finish_reason")
+        name, usage = body.get("model") or model, body.get("usage") or {}
+        if not (isinstance(content, str | None) and isinstance(name, str) and isinstance(finish_reason, str | None)):
             raise TypeError
-        usage = {kind: n for kind, n in usage.items() if kind in COUNTED and isinstance(n, int)}
+        usage = {kind: n for kind, n in usage.items() if kind in COUNTED and type(n) is int and 0 <= n < 2**53}
+        reasoning = any(choice["message"].get(key) for key in ("reasoning", "reasoning_content", "thinking"))
     except (LookupError, TypeError, AttributeError):
         raise _Unusable("the answer is not a chat completion: is it an OpenAI-compatible address?") from None
-    name = " ".join(name.encode("utf-8", "replace").decode().split())
-    reasoning = any(choice["message"].get(key) for key in ("reasoning", "reasoning_content", "thinking"))
-    return Reply(text, name, finish_reason, usage, latency, reasoning, dropped)
+    return Reply(content or "", _one_line(name), finish_reason, usage, latency, reasoning, dropped)

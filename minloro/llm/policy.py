@@ -3,7 +3,6 @@
 import threading
 from collections import Counter
 
-from minloro.llm.client import RequestRefused
 from minloro.llm.transcript import Transcript
 from minloro.randomness import stream
 
@@ -31,12 +30,7 @@ class LLMPolicy:
         prompt = self.task.prompt
         messages = prompt.messages(observation, rows)
         for attempt, source in enumerate(("reply", "retry")):
-            try:
-                reply, action = self.transcript.ask(self.llm, messages, (self.seed, episode, step, attempt), prompt.parse)
-            except RequestRefused:
-                if attempt == 0:
-                    raise
-                break  # only with the reminder is it too long for the model
+            reply, action = self.transcript.ask(self.llm, messages, (self.seed, episode, step, attempt), prompt.parse)
             self._count(reply, action)
             if action is not None:
                 return action, source

@@ -36,37 +36,45 @@ class Prompt:
     describe: Callable[[Sequence[float], list], str]
     remembers: bool = False
     reasoning: str = "direct"
+    letter = "N"  # what stands for the action in the form of an answer
+
+    @property
+    def choice(self) -> str:
+        """What is to be chosen."""
+        listed = "\n".join(f"{number}: {text}" for number, text in enumerate(self.actions, start=1))
+        return f"Actions:\n{listed}\n\nChoose one action"
+
+    @property
+    def range(self) -> str:
+        """What the letter stands for."""
+        return f"N is the number of the action, 1 to {len(self.actions)}"
 
     @property
     def system(self) -> str:
         """The text that does not change during a run."""
-        listed = "\n".join(f"{number}: {text}" for number, text in enumerate(self.actions, start=1))
         return (
-            f"{self.rules}\n\nActions:\n{listed}\n\n"
-            f"Choose one action for the current state. {HOW[self.reasoning]} one line of exactly this form, where N is the "
-            f"number of the action, 1 to {len(self.actions)}:\nAction: N"
+            f"{self.rules}\n\n{self.choice} for the current state. {HOW[self.reasoning]} one line of exactly this form, "
+            f"where {self.range}:\nAction: {self.letter}"
         )
 
     @property
     def reminder(self) -> str:
         """What is said after a reply without an action."""
         return (
-            "No action could be read from your answer. Its last line must be exactly `Action: N`, "
-            f"N from 1 to {len(self.actions)}, with nothing after it. Please answer again."
+            f"No action could be read from your answer. Its last line must be exactly `Action: {self.letter}`, where "
+            f"{self.range}, with nothing after it. Please answer again."
         )
-
-    def random_answer(self, rng: np.random.Generator) -> int:
-        """Draw what a random player would write after `Action:`."""
-        return int(rng.integers(len(self.actions))) + 1
 
     def messages(self, observation, rows: list) -> list[dict[str, str]]:
         """Return the chat messages for one decision."""
-        return [
-            {"role": "system", "content": self.system},
-            {"role": "user", "content": self.describe(observation, rows)},
-        ]
+        user = self.describe(observation, rows)
+        return [{"role": "system", "content": self.system}, {"role": "user", "content": user}]
 
-    def parse(self, reply: str) -> int | None:
+    def random_answer(self, rng: np.random.Generator) -> int | str:
+        """Draw what a random player would write after `Action:`."""
+        return int(rng.integers(len(self.actions))) + 1
+
+    def parse(self, reply: str) -> int | np.ndarray | None:
         """Return the action of the reply's last line that is not blank, or None where it names none.
 
         >>> cartpole_prompt(200).parse("The pole falls to the right.\\nAction: 2")
@@ -80,41 +88,28 @@ class Prompt:
         return int(match[1]) - 1
 
 
-@dataclass(frozen=True)
-class ContinuousPrompt:
+@dataclass(frozen=True, kw_only=True)
+class ContinuousPrompt(Prompt):
     """The text side of a task whose action is one number from `low` to `high`.
 
-    rules, describe, remembers, reasoning: as in Prompt. quantity: what the number is, with its unit.
+    quantity: what the number is, with its unit. The others as in Prompt.
     """
 
-    rules: str
     quantity: str
     low: float
     high: float
-    describe: Callable[[Sequence[float], list], str]
-    remembers: bool = False
-    reasoning: str = "direct"
+    actions: tuple[str, ...] = ()
+    letter = "x"
 
     @property
-    def system(self) -> str:
-        """The text that does not change during a run."""
-        return (
-            f"{self.rules}\n\nChoose {self.quantity} for the current state. {HOW[self.reasoning]} one line of exactly "
-            f"this form, where x is a decimal number from {self.low:g} to {self.high:g}, such as 0.5:\nAction: x"
-        )
+    def choice(self) -> str:
+        """What is to be chosen."""
+        return f"Choose {self.quantity}"
 
     @property
-    def reminder(self) -> str:
-        """What is said after a reply without an action."""
-        return (
-            "No action could be read from your answer. Its last line must be exactly `Action: x`, x a decimal number from "
-            f"{self.low:g} to {self.high:g}, with nothing after it. Please answer again."
-        )
-
-    def messages(self, observation, rows: list) -> list[dict[str, str]]:
-        """Return the chat messages for one decision."""
-        user = self.describe(observation, rows)
-        return [{"role": "system", "content": self.system}, {"role": "user", "content": user}]
+    def range(self) -> str:
+        """What the letter stands for."""
+        return f"x is a decimal number from {self.low:g} to {self.high:g}, such as 0.5"
 
     def random_answer(self, rng: np.random.Generator) -> str:
         """Draw what a random player would write after `Action:`."""
@@ -262,7 +257,7 @@ def pendulum_prompt(step_limit: int) -> ContinuousPrompt:
         "Reward of a step: -(angle² + 0.1 angular velocity² + 0.001 torque²), angle and velocity before the step.\n"
         f"The episode ends after {step_limit} steps of 0.05 s."
     )
-    return ContinuousPrompt(rules, "the torque in N m", -2.0, 2.0, _describe_pendulum)
+    return ContinuousPrompt(rules=rules, quantity="the torque in N m", low=-2.0, high=2.0, describe=_describe_pendulum)
 
 
 def _describe_pendulum(observation, rows: list) -> str:

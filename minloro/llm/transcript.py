@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from minloro.errors import UserError
-from minloro.llm.client import Reply
+from minloro.llm.client import Reply, RequestRefused
 
 KEPT = ("model", "finish_reason", "usage", "latency", "dropped")  # of a Reply, beside its text
 
@@ -52,7 +52,12 @@ class Transcript:
                 raise BudgetSpent
             if self.budget is not None:
                 self.budget -= 1
-        reply = llm.complete(messages, sample)
+        try:
+            reply = llm.complete(messages, sample)
+        except RequestRefused:
+            if sample[-1] == 0:
+                raise
+            reply = Reply("", llm.name, "refused")  # only with the reminder is it too long for the model
         action = parse(reply.answer)
         if self._file is not None:
             with self._lock:
@@ -86,6 +91,7 @@ def _lock_file(file) -> None:
     except ImportError:  # Windows
         import msvcrt
 
+        os.lseek(file.fileno(), 1 << 30, os.SEEK_SET)  # one and the same byte for everybody, far behind the text
         take = partial(msvcrt.locking, file.fileno(), msvcrt.LK_NBLCK, 1)
     else:
         take = partial(fcntl.flock, file, fcntl.LOCK_EX | fcntl.LOCK_NB)
