@@ -9,7 +9,7 @@ import numpy as np
 from minloro.errors import UserError
 from minloro.transitions import Transitions
 
-_ACTIONS = "an int below n for Discrete actions (as TabularQ and LinearQ do), an array of its shape for a Box (as ActorCritic does)"
+_ACTIONS = "an int below n for Discrete actions (as TabularQ and LinearQ do), an array of its shape for a Box (as ActorCritic)"
 
 
 def play_episode(

@@ -138,6 +138,20 @@ def test_three_typical_ways_to_fill_in_a_starter_wrongly(tmp_path):
     assert total(marks) == 100 - 15 - 15 - 10
 
 
+def test_a_variant_of_a_rule(tmp_path, monkeypatch):
+    """As the notes describe it: another rule in `solution`, and a copy of the package is wrong."""
+    copied = folder_with(tmp_path / "copied", 1)
+
+    def variant(assignment, file):
+        return solution(assignment, file).replace("greedy = next_q.argmax", "greedy = next_q_target.argmax")
+
+    monkeypatch.setattr(make_starters, "solution", variant)
+    monkeypatch.setattr(grade, "solution", variant)
+    assert total(grade.grade(1, folder_with(tmp_path / "solved", 1))) == 100
+    marks = grade.grade(1, copied)
+    assert list(said(marks)) == ["double_q_target"] and total(marks) == 85
+
+
 BODY = "        target = reward if terminated else reward + self.discount"
 HOSTILE = {
     "prints marks": ('print(\'{"score": 100, "values": {}}\')\nreturn 100', "td_error"),

@@ -96,8 +96,6 @@ def _coefficients(d: int, order: int, interactions: int | None) -> np.ndarray:
     for k in range(min(d, d if interactions is None else interactions) + 1):
         for places in combinations(range(d), k):
             for values in product(range(1, order + 1), repeat=k):
-                vector = [0] * d
-                for place, value in zip(places, values, strict=True):
-                    vector[place] = value
-                vectors.append(vector)
+                chosen = dict(zip(places, values, strict=True))
+                vectors.append([chosen.get(i, 0) for i in range(d)])
     return np.array(sorted(vectors))

@@ -111,7 +111,10 @@ def _of_mistakes(check: Check, source: str, mistakes: list, seed: int) -> Iterat
     """Yield each mistake's message and the values, or the error, that it leads to."""
     for mistake in mistakes:
         if mistake.file == check.file:
-            wrong = mistake.put_into(source)
+            try:
+                wrong = mistake.put_into(source)
+            except LookupError:  # in a variant of the assignment the place may be gone
+                continue
             try:
                 yield mistake.message, _values(check, wrong, seed)
             except Exception as error:
