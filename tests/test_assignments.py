@@ -61,6 +61,7 @@ def test_the_solution_gets_full_marks_and_passes_the_public_tests(tmp_path, numb
     assert result.returncode == 0, result.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", ASSIGNMENTS)
 def test_what_students_get(tmp_path, number):
     """No solution and no check, all docstrings, and public tests that fail until something is written."""
@@ -138,6 +139,7 @@ def test_three_typical_ways_to_fill_in_a_starter_wrongly(tmp_path):
     assert total(marks) == 100 - 15 - 15 - 10
 
 
+@pytest.mark.slow
 def test_a_variant_of_a_rule(tmp_path, monkeypatch):
     """As the notes describe it: another rule in `solution`, and a copy of the package is wrong."""
     copied = folder_with(tmp_path / "copied", 1)
@@ -172,6 +174,7 @@ HOSTILE = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", HOSTILE)
 @pytest.mark.skipif(sys.platform == "win32", reason="signals and limits of POSIX systems")
 def test_hostile_code_costs_its_own_check_only(tmp_path, kind, capfd):
@@ -217,6 +220,7 @@ def test_all_checks_together_keep_within_their_time(tmp_path):
     assert "not run: the checks before" in marks[-1].said[0] and total(marks) == 0
 
 
+@pytest.mark.slow
 def test_no_key_is_seen(tmp_path, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "secret")
     lines = "        import os\n        assert 'OPENAI_API_KEY' not in os.environ\n"
@@ -261,6 +265,7 @@ def test_the_solution_catches_the_defects_of_variants(tmp_path):
     assert total(marks) == 100 and len(marks) == 1 + len(DEFECTS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", ["warmstart.py", "the one that students get"])
 def test_warmstart_runs_as_it_stands(tmp_path, module):
     folder = write_starter(ASSIGNMENTS[4], tmp_path) if module != "warmstart.py" else HERE / "instructor"
@@ -296,6 +301,7 @@ def test_chance():
     assert all(f"{name} fails on the correct code" in heard for name in ("test_wrong", "test_source", "test_chance"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -314,6 +320,7 @@ def test_test_files_that_catch_nothing(tmp_path, text, message):
     assert total(marks) == 0 and message in said(marks)["tests that pass on the correct code"], marks
 
 
+@pytest.mark.slow
 def test_what_went_well_before_a_crash_counts(tmp_path):
     marks = graded_tests(tmp_path, SIGN + "def test_zz():\n    import os\n    os._exit(0)\n")
     assert [mark.points for mark in marks] == [10, 0, 0, 0, 16, 0]
