@@ -117,15 +117,12 @@ def collect_own(task: Task, transitions: int, seed: int = 0, step_limit: int | N
     """
     own_seed = stream_seed(seed, "own-data")
     agent, exploration, replay_rng = task.make_agent(own_seed), stream(own_seed, "exploration"), stream(own_seed, "replay")
-    buffer = None
+    buffer = _online_buffer(task, agent, agent.encode(task.make_env().reset(seed=0)[0]), transitions, None)
 
     def choose(observation, rows, step):
-        nonlocal buffer
         encoded = agent.encode(observation)
         if rows:  # learn from the step before, now that it is there
             before, action, reward, after, *ended = rows[-1]
-            if buffer is None:
-                buffer = _online_buffer(task, agent, encoded, transitions, None)
             _learn(agent, buffer, (agent.encode(before), action, reward, agent.encode(after), *ended), replay_rng)
         return agent.act(encoded, exploration), "learning agent"
 

@@ -190,14 +190,15 @@ def markdown(plan: Plan, rows: list[dict]) -> str:
         for task, arm in dict.fromkeys((row["task"], row["arm"]) for row in chosen):
             found = {row["column"]: row for row in chosen if (row["task"], row["arm"]) == (task, arm)}
             one = next(iter(found.values()))
-            shown = [_shown(found[label]) if label in found else "–" for label in plan.labels]
-            shown += [_published(one)] * bool(published)
+            shown = [_shown(found.get(label)) for label in plan.labels] + [_published(one)] * bool(published)
             lines.append(f"| {task}, {one['rounds']} rounds | {arm} | {' | '.join(shown)} |")
         lines.append("")
     return "\n".join(lines)
 
 
-def _shown(row: dict) -> str:
+def _shown(row: dict | None) -> str:
+    if row is None:
+        return "–"
     return cell(row, row["n_seeds"]) + (f": {row['verdict']}" if row["verdict"] else "")
 
 

@@ -6,7 +6,10 @@ from copy import copy
 import gymnasium as gym
 import numpy as np
 
+from minloro.errors import UserError
 from minloro.transitions import Transitions
+
+_ACTIONS = "an int below n for Discrete actions (as TabularQ and LinearQ do), an array of its shape for a Box (as ActorCritic)"
 
 
 def play_episode(
@@ -50,6 +53,8 @@ def evaluate(agent, env: gym.Env, seeds: Iterable[int]) -> tuple[float, float]:
         episode_return, length, ended = 0.0, 0, False
         while not ended:
             action = agent.act(agent.encode(observation))
+            if not length:
+                _check_action(agent, env.action_space, action)
             observation, reward, terminated, truncated, _ = env.step(action)
             episode_return += float(reward)
             length += 1
@@ -57,6 +62,12 @@ def evaluate(agent, env: gym.Env, seeds: Iterable[int]) -> tuple[float, float]:
         returns.append(episode_return)
         lengths.append(length)
     return float(np.mean(returns)), float(np.mean(lengths))
+
+
+def _check_action(agent, space: gym.Space, action) -> None:
+    """Raise UserError, with what to do, where an agent acts in another kind of action space."""
+    if not (space.contains(action) if isinstance(space, gym.spaces.Discrete) else np.shape(action) == space.shape):
+        raise UserError(f"{type(agent).__name__}.act returned {action!r}, no action of {space}: return {_ACTIONS}")
 
 
 def unreproduced(task, data: Transitions) -> np.ndarray | None:

@@ -20,8 +20,7 @@ def run(jobs: Iterable, executor: Executor | None = None, function: Callable = r
     shut down.
     """
     if executor is None:
-        for job in jobs:
-            yield job, function(job)
+        yield from ((job, function(job)) for job in jobs)
         return
     futures = {executor.submit(function, job): job for job in jobs}
     try:

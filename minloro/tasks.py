@@ -6,6 +6,7 @@ minloro.loro (the README shows one).
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from functools import cached_property, partial
 
 import gymnasium as gym
@@ -217,5 +218,6 @@ TASK_NAMES = tuple(_TASKS)
 def make_task(name: str) -> Task:
     """Return a task of the table by its name."""
     if name not in _TASKS:
-        raise UserError(f"there is no task {name!r}; choose one of {', '.join(TASK_NAMES)}")
+        near = "".join(f" (did you mean {found}?)" for found in get_close_matches(str(name).lower(), TASK_NAMES, 1))
+        raise UserError(f"there is no task {name!r}{near}; choose one of {', '.join(TASK_NAMES)}")
     return _TASKS[name]()

@@ -163,16 +163,14 @@ def load_transitions(path: str | Path, task) -> Transitions:
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     try:
-        there = path.is_file()
-    except OSError:  # a name that no file system takes
-        there = False
-    if not there:
-        raise UserError(f"{path}: there is no such file; give the .npz of an earlier run or of published rollouts")
-    try:
         with np.load(path, allow_pickle=False) as file:
             if not isinstance(file, np.lib.npyio.NpzFile):
                 raise ValueError("a single array")
             arrays = {name: file[name] for name in (*COLUMNS, "metadata", "source") if name in file.files}
+    except OSError:
+        raise UserError(
+            f"{path}: there is no such file to read; give the .npz of an earlier run or of published rollouts"
+        ) from None
     except Exception as error:  # whatever a damaged archive makes zipfile, zlib and NumPy raise
         if "allow_pickle" in str(error):
             raise UserError(f"{path} holds pickled Python objects, which are never loaded; save plain arrays") from None

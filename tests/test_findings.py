@@ -37,5 +37,5 @@ def test_missing_data_are_one_line(tmp_path):
 def test_what_the_page_names_exists():
     for link in re.findall(r"\]\(([^)#]+)", PAGE):
         assert link.startswith("http") or (ROOT / "tutorials" / link).exists(), link
-    for script in re.findall(r"`python (?!-m)(\S+)", PAGE):
+    for script in re.findall(r"`python (?!-m)([^\s`]+)", PAGE):
         assert (ROOT / script).exists(), script

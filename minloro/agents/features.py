@@ -13,6 +13,8 @@ from itertools import combinations, product
 
 import numpy as np
 
+from minloro.errors import UserError
+
 
 class FourierBasis:
     """phi_i(s) = cos(pi c_i · x), x = s rescaled from [low, high] to [0, 1], c_i vectors in {0, …, order}^d.
@@ -29,8 +31,7 @@ class FourierBasis:
     """
 
     def __init__(self, low, high, order: int, interactions: int | None = None):
-        self.low = np.asarray(low, np.float32)
-        self.high = np.asarray(high, np.float32)
+        self.low, self.high = _bounds(low, high)
         self.coefficients = _coefficients(len(self.low), order, interactions)  # [D, d]
         # Rescaling to [0, 1] and the factor pi are folded into the matrix: one product a call.
         self._matrix = (np.pi * self.coefficients / (self.high - self.low)).T.astype(np.float32)  # [d, D]
@@ -42,7 +43,7 @@ class FourierBasis:
 
     def __call__(self, observations: np.ndarray) -> np.ndarray:
         """Map observations (…, d) to features (…, D), float32."""
-        inside = np.minimum(np.maximum(np.asarray(observations, np.float32), self.low), self.high)
+        inside = np.minimum(np.maximum(_states(observations, self.low), self.low), self.high)
         return np.cos((inside - self.low) @ self._matrix)  # [..., D]
 
 
@@ -56,15 +57,15 @@ class RadialBasis:
     """
 
     def __init__(self, low, high, per_dimension: int, width: float):
-        self.low = np.asarray(low, np.float32)
-        self._scale = (per_dimension - 1) / (np.asarray(high, np.float32) - self.low)  # to distances between centres
+        self.low, high = _bounds(low, high)
+        self._scale = (per_dimension - 1) / (high - self.low)  # to distances between centres
         self._centres = np.arange(per_dimension, dtype=np.float32)
         self._sharpness = np.float32(0.5 / width**2)
         self.size = per_dimension ** len(self.low)
 
     def __call__(self, observations: np.ndarray) -> np.ndarray:
         """Map observations (…, d) to features (…, D), float32."""
-        x = (np.asarray(observations, np.float32) - self.low) * self._scale  # [..., d]
+        x = (_states(observations, self.low) - self.low) * self._scale  # [..., d]
         bumps = np.exp(-self._sharpness * (x[..., None] - self._centres) ** 2)  # [..., d, per_dimension]
         bumps /= bumps.sum(axis=-1, keepdims=True)
         phi = bumps[..., 0, :]
@@ -73,14 +74,28 @@ class RadialBasis:
         return phi  # [..., D]
 
 
+def _bounds(low, high) -> tuple[np.ndarray, np.ndarray]:
+    """Return both as arrays, (d,); raise UserError where they are no bounds."""
+    low, high = np.asarray(low, np.float32), np.asarray(high, np.float32)
+    if low.ndim != 1 or low.shape != high.shape or not (np.isfinite(high - low) & (low < high)).all():
+        raise UserError("low and high must be two lists of equal length, with finite numbers, each low below its high")
+    return low, high
+
+
+def _states(observations, low: np.ndarray) -> np.ndarray:
+    """Return observations as an array, (…, d); raise UserError where they do not have as many numbers as the bounds."""
+    states = np.asarray(observations, np.float32)
+    if states.shape[-1:] != low.shape:
+        raise UserError(f"observations have the shape {states.shape[-1:]}: low and high need as many entries, not {len(low)}")
+    return states
+
+
 def _coefficients(d: int, order: int, interactions: int | None) -> np.ndarray:
     """Return the vectors c_i in lexicographic order, (D, d)."""
     vectors = []
     for k in range(min(d, d if interactions is None else interactions) + 1):
         for places in combinations(range(d), k):
             for values in product(range(1, order + 1), repeat=k):
-                vector = [0] * d
-                for place, value in zip(places, values, strict=True):
-                    vector[place] = value
-                vectors.append(vector)
+                chosen = dict(zip(places, values, strict=True))
+                vectors.append([chosen.get(i, 0) for i in range(d)])
     return np.array(sorted(vectors))
