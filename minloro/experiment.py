@@ -159,11 +159,9 @@ def _gather_data(settings, task, folder, data, server, progress, transcript) -> 
             collected[seed] = collected[settings.seed]
             continue
         path = folder.data_path(seed)
-        if path.exists():
-            collected[seed] = load_transitions(path, task)
-        else:
-            collected[seed] = data or _collect(settings, task, seed, transcript, server, progress)
-            _save_collected(collected[seed], path, settings)
+        if not path.exists():
+            _save_collected(data or _collect(settings, task, seed, transcript, server, progress), path, settings)
+        collected[seed] = load_transitions(path, task)
         check_budget(collected[seed], settings, path)
     return collected
 
