@@ -181,8 +181,7 @@ def _collect(settings, task, seed, transcript, server, progress) -> Transitions:
         data = collect(task, llm, settings.episodes, seed, transcript, server.concurrency, on_call)
     except BudgetSpent:
         raise RunError(f"the call budget was spent before one episode of seed {seed} was finished") from None
-    random = data.metadata["llm"]["fallbacks"]
-    if random > MOST_RANDOM * len(data):
+    if (random := data.metadata["llm"]["fallbacks"]) > MOST_RANDOM * len(data):
         progress.warn(f"{random} of {len(data)} actions in D are random, because {llm.name} did not answer in the asked form")
     return data
 

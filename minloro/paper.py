@@ -194,16 +194,14 @@ def markdown(plan: Plan, rows: list[dict]) -> str:
 
 
 def _shown(row: dict | None) -> str:
-    if row is None:
-        return "–"
-    return cell(row, row["n_seeds"]) + (f": {row['verdict']}" if row["verdict"] else "")
+    return "–" if row is None else cell(row, row["n_seeds"]) + (f": {row['verdict']}" if row["verdict"] else "")
 
 
 def _published(row: dict) -> str:
     if row["published"] is None:
         return ""
-    other = row["published_rounds"] != row["rounds"]
-    return number(row["published"]) + (f" ({row['published_rounds']} rounds)" if other else "")
+    same = row["published_rounds"] == row["rounds"]
+    return number(row["published"]) + ("" if same else f" ({row['published_rounds']} rounds)")
 
 
 def _to_csv(rows: list[dict]) -> str:
