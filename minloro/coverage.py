@@ -15,17 +15,13 @@ What is reported here are undiscounted returns within a step limit, and every st
 Shapes: S states or cells, A actions or bins of an action, N rows, C coordinates.
 """
 
-from collections.abc import Callable
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
 from minloro.dynamics import optimal_values, transition_arrays
-from minloro.tasks import Task
 from minloro.transitions import Transitions
 
-ACTION_BINS = 3  # of a continuous action: pendulum's torque from -2 to -2/3, to 2/3, to 2
 TIE = 1e-6  # actions whose values differ by less are equally good; value iteration is exact to 1e-8
 
 
@@ -73,8 +69,7 @@ def occupancy(table: dict, start: np.ndarray, policy: np.ndarray, steps: int) ->
     start: (S,) probabilities of the first state. policy: (S, A). A termination ends the episode; where an environment sends
     one back to the start instead, as cliffwalking's cliff does, its table says so.
     """
-    going_on, _ = transition_arrays(table)
-    state, visited = np.asarray(start, np.float64), np.zeros(policy.shape)
+    going_on, state, visited = transition_arrays(table)[0], np.asarray(start, np.float64), np.zeros(policy.shape)
     for _ in range(steps):
         pairs = state[:, None] * policy  # [S, A]
         visited += pairs
@@ -82,63 +77,41 @@ def occupancy(table: dict, start: np.ndarray, policy: np.ndarray, steps: int) ->
     return visited / visited.sum()
 
 
-def optimal_occupancy(task: Task) -> np.ndarray:
-    """Return d*, (S, A), of a task whose environment publishes its transition table and its start states, as `P` and
-    `initial_state_distrib`.
-    """
-    start = task.make_env().unwrapped.initial_state_distrib
-    return occupancy(task.transition_table, start, optimal_policy(task.transition_table), task.step_limit)
+def _angles(pairs: np.ndarray, speeds: np.ndarray) -> np.ndarray:
+    """Turn the columns (cos, sin, cos, …) into angles from -pi to pi, with the speeds beside them."""
+    return np.column_stack([np.arctan2(pairs[:, 1::2], pairs[:, ::2]), speeds])
 
 
-class Cells(NamedTuple):
-    """Equal cells over continuous observations.
-
-    coordinates: observations (N, …) to (N, C). low, high, bins: of each coordinate.
-    """
-
-    coordinates: Callable[[np.ndarray], np.ndarray]
-    low: tuple[float, ...]
-    high: tuple[float, ...]
-    bins: tuple[int, ...]
-
-    def index(self, observations: np.ndarray) -> np.ndarray:
-        """Return (N,) the number of each observation's cell."""
-        cell = _bin(self.coordinates(np.asarray(observations, np.float64)), self.low, self.high, self.bins)  # [N, C]
-        return np.ravel_multi_index(tuple(cell.T), self.bins)
-
-
-def _bin(values: np.ndarray, low, high, bins) -> np.ndarray:
-    """Return the numbers of equal bins; what lies beyond an edge, infinities too, belongs to the outermost one."""
-    position = (values - np.array(low)) / np.subtract(high, low) * bins
-    return np.clip(np.floor(position), 0, np.subtract(bins, 1)).astype(int)
-
-
-def _angles(observations: np.ndarray, count: int) -> np.ndarray:
-    """Turn `count` leading pairs (cos, sin) into angles from -pi to pi; the speeds behind them stay."""
-    pairs, speeds = observations[:, : 2 * count].reshape(-1, count, 2), observations[:, 2 * count :]
-    return np.column_stack([np.arctan2(pairs[..., 1], pairs[..., 0]), speeds])
-
-
-# Cells fine enough that neighbours ask for different actions, and few enough that some hundred transitions can fill those of a
-# good policy. The edges are the environment's own, or where its learner's features end. All this was fixed before any gain was
-# compared with it. Coordinates, in SI units: position, velocity, the pole's angle (0 is upright) and its angular velocity;
-# position and velocity a step; both links' angles (0 hangs down, and straight on) and their speeds; the pendulum's angle (0 is
-# upright) and its speed.
+# Cells over continuous observations: the coordinates, (N, …) to (N, C), their lower and upper edges, and the number of equal
+# cells along each. They are fine enough that neighbours ask for different actions, and few enough that some hundred transitions
+# can fill those of a good policy. The edges are the environment's own, or where its learner's features end. All this was fixed
+# before any gain was compared with it. Coordinates, in SI units: position, velocity, the pole's angle (0 is upright) and its
+# angular velocity; position and velocity a step; both links' angles (0 hangs down, and straight on) and their speeds; the
+# pendulum's angle (0 is upright) and its speed.
 CELLS = {
-    "cartpole": Cells(np.asarray, (-2.4, -3.0, -0.21, -3.5), (2.4, 3.0, 0.21, 3.5), (4, 8, 12, 12)),
-    "mountaincar": Cells(np.asarray, (-1.2, -0.07), (0.6, 0.07), (18, 14)),
-    "acrobot": Cells(partial(_angles, count=2), (-np.pi, -np.pi, -9.0, -18.0), (np.pi, np.pi, 9.0, 18.0), (8, 8, 6, 6)),
-    "pendulum": Cells(partial(_angles, count=1), (-np.pi, -8.0), (np.pi, 8.0), (24, 16)),
+    "cartpole": (np.asarray, (-2.4, -3.0, -0.21, -3.5), (2.4, 3.0, 0.21, 3.5), (4, 8, 12, 12)),
+    "mountaincar": (np.asarray, (-1.2, -0.07), (0.6, 0.07), (18, 14)),
+    "acrobot": (lambda o: _angles(o[:, :4], o[:, 4:]), (-np.pi, -np.pi, -9.0, -18.0), (np.pi, np.pi, 9.0, 18.0), (8, 8, 6, 6)),
+    "pendulum": (lambda o: _angles(o[:, :2], o[:, 2:]), (-np.pi, -8.0), (np.pi, 8.0), (24, 16)),
 }
 
 
-def visits(task: Task, data: Transitions, cells: Cells | None = None) -> np.ndarray:
-    """Return how often each pair occurs in `data`, (S, A); cells: by default the task's, where states are not numbers."""
+def visits(task, data: Transitions, cells: tuple | None = None, action_bins: int = 3) -> np.ndarray:
+    """Return how often each pair occurs in `data`, (S, A).
+
+    cells: where states are not numbers, by default CELLS[task.name]. action_bins: of a continuous action; of pendulum's
+    torque from -2 to -2/3, to 2/3, to 2. What lies beyond an edge, infinities too, belongs to the outermost cell.
+    """
     (states, actions), state, action = task.spaces, data.observations, data.actions
-    n_states, n_actions = getattr(states, "n", 0), getattr(actions, "n", ACTION_BINS)
-    if not n_states:
-        cells = cells or CELLS[task.name]
-        n_states, state = np.prod(cells.bins), cells.index(state)
+    shape = getattr(states, "n", 0), getattr(actions, "n", action_bins)
+    if not hasattr(states, "n"):
+        coordinates, low, high, bins = cells or CELLS[task.name]
+        state = np.ravel_multi_index(tuple(_bin(coordinates(np.asarray(state, np.float64)), low, high, bins).T), bins)
+        shape = np.prod(bins), shape[1]
     if not hasattr(actions, "n"):
-        action = _bin(np.ravel(action), actions.low, actions.high, n_actions)
-    return np.bincount(state * n_actions + action, minlength=n_states * n_actions).reshape(n_states, n_actions)
+        action = _bin(np.ravel(action), actions.low, actions.high, action_bins)
+    return np.bincount(np.ravel_multi_index((state, action), shape), minlength=np.prod(shape)).reshape(shape)
+
+
+def _bin(values: np.ndarray, low, high, bins) -> np.ndarray:
+    return np.clip(np.floor((values - np.array(low)) / np.subtract(high, low) * bins), 0, np.subtract(bins, 1)).astype(int)

@@ -159,11 +159,9 @@ def _gather_data(settings, task, folder, data, server, progress, transcript) -> 
             collected[seed] = collected[settings.seed]
             continue
         path = folder.data_path(seed)
-        if path.exists():
-            collected[seed] = load_transitions(path, task)
-        else:
-            collected[seed] = data or _collect(settings, task, seed, transcript, server, progress)
-            _save_collected(collected[seed], path, settings)
+        if not path.exists():
+            _save_collected(data or _collect(settings, task, seed, transcript, server, progress), path, settings)
+        collected[seed] = load_transitions(path, task)
         check_budget(collected[seed], settings, path)
     return collected
 
@@ -183,8 +181,7 @@ def _collect(settings, task, seed, transcript, server, progress) -> Transitions:
         data = collect(task, llm, settings.episodes, seed, transcript, server.concurrency, on_call)
     except BudgetSpent:
         raise RunError(f"the call budget was spent before one episode of seed {seed} was finished") from None
-    random = data.metadata["llm"]["fallbacks"]
-    if random > MOST_RANDOM * len(data):
+    if (random := data.metadata["llm"]["fallbacks"]) > MOST_RANDOM * len(data):
         progress.warn(f"{random} of {len(data)} actions in D are random, because {llm.name} did not answer in the asked form")
     return data
 

@@ -32,14 +32,9 @@ same amount of random data, with a naive mix and with the model alone.
 Without --llm-url a scripted stand-in plays, no language model is asked, and every output says so."""
 
 
-def _names(typed: re.Match) -> str:
-    """Return the names of options that were typed, without their values."""
-    return ", ".join(word.partition("=")[0] if word.startswith("--") else "…" for word in typed[0].split())
-
-
 class _OneLineParser(argparse.ArgumentParser):
     def error(self, message: str):
-        message = re.sub(r"(?<=unrecognized arguments: ).*", _names, message)  # a value may be a key: it is not repeated
+        message = re.sub(r"(?<=unrecognized arguments: )(--[\w-]+)?.*", r"\1 …", message)  # a value may be a key
         message = re.sub(r"\S*(?:\bsk-|KEY=)\S*", "***", message)
         raise UserError(f"{message} (python -m minloro --help lists what there is)")
 

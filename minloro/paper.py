@@ -7,6 +7,7 @@ Pong is left out: it needs a package that minloro does not have.
 
 import csv
 import io
+import re
 import time
 from dataclasses import dataclass, replace
 from functools import partial
@@ -50,13 +51,9 @@ class Plan:
     def labels(self) -> tuple[str, ...]:
         return tuple(self.columns) or (STAND_IN,)
 
-    def data_path(self, label: str, task: str) -> Path | None:
-        """Return the file of a column's D; None for the stand-in."""
-        return Path(self.columns[label]) / f"{task}.npz" if self.columns else None
-
     def settings(self, task: str, label: str | None) -> Settings | None:
         """Return the settings of a column, of `rl` where label is None; None where there is no D for this task."""
-        known, path = make_task(task), None if label is None else self.data_path(label, task)
+        known, path = make_task(task), Path(self.columns[label]) / f"{task}.npz" if label in self.columns else None
         if path is not None and not path.exists():
             return None
         steps = known.paper["rounds"] * GRID
@@ -197,16 +194,14 @@ def markdown(plan: Plan, rows: list[dict]) -> str:
 
 
 def _shown(row: dict | None) -> str:
-    if row is None:
-        return "–"
-    return cell(row, row["n_seeds"]) + (f": {row['verdict']}" if row["verdict"] else "")
+    return "–" if row is None else cell(row, row["n_seeds"]) + (f": {row['verdict']}" if row["verdict"] else "")
 
 
 def _published(row: dict) -> str:
     if row["published"] is None:
         return ""
-    other = row["published_rounds"] != row["rounds"]
-    return number(row["published"]) + (f" ({row['published_rounds']} rounds)" if other else "")
+    same = row["published_rounds"] == row["rounds"]
+    return number(row["published"]) + ("" if same else f" ({row['published_rounds']} rounds)")
 
 
 def _to_csv(rows: list[dict]) -> str:
@@ -221,9 +216,10 @@ def read_columns(given: list[str]) -> dict[str, str]:
     """Return {label: folder} of `LABEL=DIR` texts."""
     columns = {}
     for text in given:
-        label, _, path = text.partition("=")
-        if not path or not label.replace("-", "").replace(".", "").replace("_", "").isalnum() or label in ("rl", STAND_IN):
+        match = re.fullmatch(r"([\w.-]+)=(.+)", text)
+        if match is None or match[1] in ("rl", STAND_IN) or match[1].startswith("."):
             raise UserError(f"--data {text!r} must be LABEL=DIR, LABEL of letters, digits, '-', '.' and '_'")
+        label, path = match.groups()
         if label in columns:
             raise UserError(f"--data gives the label {label!r} twice")
         if not any((Path(path) / f"{task}.npz").exists() for task in TASKS):

@@ -115,8 +115,7 @@ def _to_csv(rows: dict[tuple[str, int], list[EpisodeReturn]]) -> str:
     writer.writerow(COLUMNS)
     for (arm, seed), returns in rows.items():
         for r in returns:
-            length = f"{r.episode_length:g}"
-            writer.writerow((arm, seed, r.phase, r.env_steps, float(r.episode_return), length, r.behaviour))
+            writer.writerow((arm, seed, r.phase, r.env_steps, float(r.episode_return), f"{r.episode_length:g}", r.behaviour))
     return text.getvalue()
 
 
@@ -125,13 +124,8 @@ def _from_csv(path: Path) -> dict[tuple[str, int], list[EpisodeReturn]]:
     try:
         with open(path, newline="", encoding="utf-8") as file:
             for line in csv.DictReader(file):
-                episode = EpisodeReturn(
-                    line["phase"],
-                    line["behaviour"],
-                    int(line["env_steps"]),
-                    float(line["episode_return"]),
-                    float(line["episode_length"]),
-                )
+                numbers = int(line["env_steps"]), float(line["episode_return"]), float(line["episode_length"])
+                episode = EpisodeReturn(line["phase"], line["behaviour"], *numbers)
                 rows.setdefault((line["arm"], int(line["seed"])), []).append(episode)
     except (KeyError, TypeError, ValueError):
         raise UserError(f"{path} is damaged: move it away, and its runs are done again") from None

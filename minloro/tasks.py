@@ -99,12 +99,8 @@ class Task:
 
 
 # Values of states and actions start at a constant, so that the first three ignore the generator of initial weights.
-def _fourier_agent(rng, low, high, n_actions: int, order: int, interactions: int | None = None, **settings) -> LinearQ:
-    return LinearQ(FourierBasis(low, high, order, interactions), n_actions, **settings)
-
-
-def _radial_agent(rng, low, high, n_actions: int, per_dimension: int, width: float, **settings) -> LinearQ:
-    return LinearQ(RadialBasis(low, high, per_dimension, width), n_actions, **settings)
+def _linear_agent(rng, basis, n_actions: int, **settings) -> LinearQ:
+    return LinearQ(basis(), n_actions, **settings)
 
 
 def _tabular_agent(rng, n_states: int, n_actions: int, **settings) -> TabularQ:
@@ -134,7 +130,8 @@ def _cartpole() -> Task:
     edge = np.array([2.4, 3.0, 0.21, 3.5])
     return Task(
         "cartpole", "CartPole-v1", step_limit=200,
-        agent=partial(_fourier_agent, low=-edge, high=edge, n_actions=2, order=2, step_size=0.003, target_step_size=0.02),
+        agent=partial(_linear_agent, basis=partial(FourierBasis, -edge, edge, order=2), n_actions=2,
+                      step_size=0.003, target_step_size=0.02),
         steps=6_000, threshold=195, prompt=prompts.cartpole_prompt(200), stand_in_rule=standin.cartpole_rule,
         set_state=_set_cartpole_state, paper={"rounds": 150, "rl": 24411, "loro": 27078, "llm": 5140},
     )  # fmt: skip
@@ -143,8 +140,8 @@ def _cartpole() -> Task:
 def _mountaincar() -> Task:
     return Task(
         "mountaincar", "MountainCar-v0", step_limit=200,
-        agent=partial(_radial_agent, low=[-1.2, -0.07], high=[0.6, 0.07], n_actions=3, per_dimension=10, width=0.7,
-                      step_size=0.05, target_step_size=0.02),
+        agent=partial(_linear_agent, basis=partial(RadialBasis, [-1.2, -0.07], [0.6, 0.07], per_dimension=10, width=0.7),
+                      n_actions=3, step_size=0.05, target_step_size=0.02),
         steps=30_000, threshold=-130, prompt=prompts.mountaincar_prompt(200), stand_in_rule=standin.mountaincar_rule,
         set_state=_set_mountaincar_state, paper={"rounds": 300, "rl": -57616, "loro": -45453, "llm": -60000},
     )  # fmt: skip
@@ -155,7 +152,8 @@ def _acrobot() -> Task:
     edge = np.array([1.0, 1.0, 1.0, 1.0, 9.0, 18.0])
     return Task(
         "acrobot", "Acrobot-v1", step_limit=500,
-        agent=partial(_fourier_agent, low=-edge, high=edge, n_actions=3, order=4, interactions=2, step_size=0.001),
+        agent=partial(_linear_agent, basis=partial(FourierBasis, -edge, edge, order=4, interactions=2), n_actions=3,
+                      step_size=0.001),
         steps=20_000, threshold=-120, prompt=prompts.acrobot_prompt(500), stand_in_rule=standin.acrobot_rule,
         set_state=_set_acrobot_state,
     )  # fmt: skip

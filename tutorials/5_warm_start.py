@@ -44,7 +44,7 @@ print(f"one seed of loro: {first:.0f} before any online step, {last:.0f} at the 
 #   luck in the environment, which then cancels in the difference.
 #
 # In Taxi one picks up a passenger and drives to a destination (500 states); random play almost never succeeds. In CartPole
-# random play falls over after 22 steps, and falling over is instructive.
+# random play falls over after 21 steps, and falling over is instructive.
 
 
 # %%

@@ -4,7 +4,7 @@
 """
 
 import minloro
-from minloro.coverage import optimal_occupancy, visits
+from minloro.coverage import occupancy, optimal_policy, visits
 from minloro.randomness import stream_seed
 from minloro.rollout import play_episode
 from minloro.transitions import from_rows
@@ -39,7 +39,8 @@ def greedy_rollouts(task, agent, episodes: int = EPISODES, seed: int = 0) -> min
 def target(task) -> tuple:
     """Return d*, (S, A), and whose it is: exactly the optimum's, or the shares of the best agent's steps."""
     if task.transition_table is not None:
-        return optimal_occupancy(task), "the optimal policy, exact"
+        table, start = task.transition_table, task.make_env().unwrapped.initial_state_distrib
+        return occupancy(table, start, optimal_policy(table), task.step_limit), "the optimal policy, exact"
     data = greedy_rollouts(task, best_agent(task))
     counts = visits(task, data)
     return counts / counts.sum(), f"the best agent (return {data.episode_returns.mean():.1f})"

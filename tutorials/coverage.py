@@ -139,10 +139,10 @@ def on_plane(task, shares: np.ndarray) -> tuple[np.ndarray, tuple | None]:
     if task.grid:
         cells = states.reshape(-1, task.grid.states_per_cell).sum(axis=1)
         return cells.reshape(task.grid.rows, task.grid.columns), None
-    cells, ((across, _), (up, _)) = CELLS[task.name], PLANES[task.name]
-    others = tuple(c for c in range(len(cells.bins)) if c not in (across, up))
-    mass = states.reshape(cells.bins).sum(axis=others)  # [across, up]: they stand in ascending order
-    return mass.T, (cells.low[across], cells.high[across], cells.low[up], cells.high[up])
+    (_, low, high, bins), ((across, _), (up, _)) = CELLS[task.name], PLANES[task.name]
+    others = tuple(c for c in range(len(bins)) if c not in (across, up))
+    mass = states.reshape(bins).sum(axis=others)  # [across, up]: they stand in ascending order
+    return mass.T, (low[across], high[across], low[up], high[up])
 
 
 def main() -> None:
