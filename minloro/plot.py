@@ -1,11 +1,13 @@
 """Figures. The only module that imports matplotlib; functions take an Axes and return it."""
 
+import sys
 import warnings
 from pathlib import Path
 
 import matplotlib
 
-matplotlib.use("Agg")
+if "ipykernel" not in sys.modules:  # a notebook shows its figures; everywhere else they are only written
+    matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 

@@ -1,0 +1,162 @@
+"""The numbered tutorials run as plain Python, print what their gallery shows, and their exercises' answers are true."""
+
+import ast
+import json
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+from test_structure import ROOT, imported
+
+FOLDER = ROOT / "tutorials"
+SCRIPTS = sorted(FOLDER.glob("[0-9]_*.py"))
+GALLERY = (FOLDER / "README.md").read_text()
+NUMBER = re.compile(r"-?\d+(?:,\d{3})*(?:\.\d+)?")
+# By how much a number may differ from the one shown, relative to it. Tables learn in 64-bit numbers, the same everywhere; what
+# is learned in 32-bit numbers depends a little on the processor: its matrix products add in another order.
+TOLERANCE = {"1": 1e-9, "2": 0.03, "3": 0.01, "4": 1e-9, "5": 0.03, "6": 0.25, "7": 0.03, "8": 0.05}
+# Exercises that ask for code: a solution, and the number that the tutorial gives.
+SOLUTIONS = {
+    "3_playing_through_text": (
+        """
+def solution(text):
+    angle, speed = (float(re.search(rf"^Pole {name}: (\\S+)", text, re.M)[1]) for name in ("angle", "angular velocity"))
+    return 2 if angle + speed > 0 else 1
+better = replace(task, stand_in_rule=solution)
+""",
+        "played(better, minloro.StandInLLM(better, skill=1.0)).episode_returns.mean()",
+        "200.0",
+    ),
+    "8_your_own": (
+        """
+from dataclasses import replace
+def solution(text):
+    room, heater = (float(number) for number in re.findall(r"([0-9.]+) °C", text))
+    return 2 if room + 0.2 * (heater - room) < 21 else 1
+better = replace(task, stand_in_rule=solution)
+""",
+        "minloro.collect(better, minloro.StandInLLM(better, skill=1.0), 100).episode_returns.mean()",
+        "-49.0",
+    ),
+}
+
+
+def cells(script):
+    """The cells of a script in the percent format: (whether it is text, source)."""
+    found = re.split(r"^# %%( \[markdown\])?\n", script.read_text(), flags=re.MULTILINE)
+    assert found[0] == "", "a tutorial begins with a cell"
+    return [(bool(kind), source) for kind, source in zip(found[1::2], found[2::2], strict=True)]
+
+
+def prose(script):
+    """All text of a tutorial, as Markdown."""
+    return "\n\n".join(re.sub(r"^# ?", "", source, flags=re.MULTILINE) for is_text, source in cells(script) if is_text)
+
+
+def checks(script):
+    """The answers to the exercises: (expression, value as written)."""
+    text = re.sub(r"\s*\n\s*", " ", prose(script))
+    return re.findall(r'Check: `([^`]+)` gives ("[^"]+"|None|True|-?[\d.]*\d)', text)
+
+
+def shown(script):
+    """What the gallery says that a script prints."""
+    section = GALLERY.partition(f"]({script.name})")[2]
+    return re.search(r"```text\n(.*?)```", section, re.DOTALL)[1]
+
+
+def same(actual, expected, tolerance):
+    """Whether two texts are the same but for blanks, with numbers that are nearly the same."""
+    skeletons = [" ".join(NUMBER.sub("0", text).split()) for text in (actual, expected)]
+    if skeletons[0] != skeletons[1]:
+        return False
+    for ours, theirs in zip(NUMBER.findall(actual), NUMBER.findall(expected), strict=True):
+        step = 10.0 ** -len(theirs.partition(".")[2])  # of the last digit shown
+        ours, theirs = (float(number.replace(",", "")) for number in (ours, theirs))
+        if abs(ours - theirs) > 0.51 * step + tolerance * max(abs(theirs), 1):
+            return False
+    return True
+
+
+def test_there_are_eight():
+    assert [script.name[0] for script in SCRIPTS] == list("12345678")
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
+class TestForm:
+    def test_it_is_short_and_in_the_percent_format(self, script):
+        assert len(script.read_text().splitlines()) <= 150
+        for is_text, source in cells(script):
+            if is_text:
+                assert all(line.startswith("#") for line in source.strip().splitlines())
+            else:
+                ast.parse(source)
+
+    def test_it_has_its_parts(self, script):
+        text = prose(script)
+        title, _, rest = text.partition("\n")
+        assert re.fullmatch(rf"# {script.name[0]}\. .+", title)
+        assert rest.strip().startswith("**Question.** ")
+        assert text.index("## What could mislead you") < text.index("## Exercises")
+        exercises = re.split(r"^\d\. ", text.partition("## Exercises")[2], flags=re.MULTILINE)[1:]
+        assert 2 <= len(exercises) <= 3
+        assert all("Check: " in exercise for exercise in exercises)
+
+    def test_it_imports_minloro_and_little_else(self, script):
+        known = {"minloro", "numpy", "matplotlib", "gymnasium", *sys.stdlib_module_names}
+        assert {name.split(".")[0] for name in imported(script)} <= known
+
+    def test_its_figure_is_in_the_gallery(self, script):
+        figures = re.findall(r'savefig\(folder / "(.+?)"', script.read_text())
+        assert figures == [f"{script.stem}.png"]
+        assert (FOLDER / "figures" / figures[0]).stat().st_size < 100_000
+        assert f"](figures/{figures[0]})" in GALLERY
+        question = prose(script).partition("**Question.** ")[2].partition("\n\n")[0]
+        assert question.replace("\n", " ") in GALLERY
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
+def test_it_prints_what_the_gallery_shows_and_its_answers_are_true(script, tmp_path):
+    copy = shutil.copy(script, tmp_path)  # figures go beside the script
+    asked = checks(script)
+    assert asked
+    before, expression, value = SOLUTIONS.get(script.stem, ("", "", ""))
+    if value:
+        assert value in prose(script).partition("## Exercises")[2]
+        asked.append((expression, value))
+    with open(copy, "a", encoding="utf-8") as file:
+        file.write(f'{before}\nprint("=====")\nimport json\n')
+        file.writelines(f"print(json.dumps({expression}, default=float))\n" for expression, _ in asked)
+    done = subprocess.run([sys.executable, copy], cwd=tmp_path, capture_output=True, encoding="utf-8", timeout=1200)
+    assert done.returncode == 0, done.stderr
+    printed, _, answers = done.stdout.partition("=====\n")
+    tolerance = TOLERANCE[script.name[0]]
+    assert same(printed, shown(script), tolerance), f"{script.name} prints\n{printed}\nthe gallery shows\n{shown(script)}"
+    for (expression, value), answer in zip(asked, answers.splitlines(), strict=True):
+        words = {"None": None, "True": True}
+        found = json.loads(answer)
+        if value in words:
+            assert found is words[value], expression
+        else:
+            assert same(str(found), value.strip('"'), tolerance), f"{expression} gives {answer}, not {value}"
+    assert (tmp_path / "figures" / f"{script.stem}.png").exists()
+
+
+def test_links_and_pictures_of_the_gallery_exist():
+    for target in re.findall(r"\]\(([^)#:]+)\)", GALLERY):
+        assert (FOLDER / target).exists(), target
+
+
+def test_the_gallery_names_every_script():
+    for script in FOLDER.glob("*.py"):
+        assert f"]({script.name})" in GALLERY, script.name
+
+
+def test_figures_are_shown_in_a_notebook_and_only_written_elsewhere():
+    code = "import sys, matplotlib; matplotlib.use('svg'); {}import minloro.plot; print(matplotlib.get_backend())"
+    for kernel, backend in (("", "agg"), ("sys.modules['ipykernel'] = sys; ", "svg")):
+        done = subprocess.run([sys.executable, "-c", code.format(kernel)], capture_output=True, text=True, check=True)
+        assert done.stdout.strip().lower() == backend
