@@ -27,9 +27,8 @@ SETTINGS = (
 
 DESCRIPTION = """\
 Warm-start reinforcement learning with a language model (LORO, arXiv 2505.10861): a model plays the task through text,
-an agent is pretrained on what it did and goes on learning online, and is compared with the agent alone, with the
-same amount of random data, with a naive mix and with the model alone.
-Without --llm-url a scripted stand-in plays, no language model is asked, and every output says so."""
+an agent is pretrained on what it did and goes on learning, and is compared with the agent alone, with as much random
+data, with a naive mix and with the model alone. Without --llm-url a scripted stand-in plays; every output says so."""
 
 
 class _OneLineParser(argparse.ArgumentParser):

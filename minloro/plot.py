@@ -56,7 +56,8 @@ def learning_curves(ax, returns: dict, data_steps: float, llm_return: float | No
         ax.axvspan(0, data_steps, color="#FBEFCB", zorder=0, linewidth=0, label="D is collected")
     margin = 0.05 * (max(extremes) - min(extremes)) or 1.0
     ax.set_ylim(min(extremes) - margin, max(extremes) + margin)  # returns that occurred, not the bands' edges
-    ax.set(xlim=(0, None), xlabel="environment steps, D's included")
+    ax.set_xlim(left=0)
+    ax.set_xlabel("environment steps, D's included")
     ax.set_ylabel("return of the greedy policy" + (f",\nmean of the last {window} evaluations" if window > 1 else ""))
     _tidy(ax)
     ax.legend(frameon=True, framealpha=0.8, edgecolor="none", fontsize=8, title="mean, 95% band", title_fontsize=8)
@@ -152,7 +153,8 @@ def policy_map(ax, grid, values: np.ndarray, shade: np.ndarray, title: str):
     ax.figure.colorbar(image, ax=ax, shrink=0.6, pad=0.02)
     for cell, state in enumerate(states):
         row, column = divmod(cell, grid.columns)
-        if mark := grid.marks.get(cell):
+        mark = grid.marks.get(cell)
+        if mark:
             ax.text(column - 0.45, row - 0.42, mark, ha="left", va="top", fontsize=7, color="0.25", weight="bold")
         if cell in grid.never_left:
             continue
