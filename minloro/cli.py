@@ -4,6 +4,8 @@ import os
 import shlex
 import signal
 import sys
+from concurrent.futures import BrokenExecutor
+from contextlib import contextmanager
 
 from minloro import __version__
 from minloro.errors import RunError, UserError
@@ -43,8 +45,6 @@ def _interrupt(*_):
 
 
 def _run(args) -> int:
-    from concurrent.futures import BrokenExecutor
-
     from minloro import experiment, plot, report
     from minloro.progress import Progress
     from minloro.runfolder import RunFolder
@@ -65,11 +65,26 @@ def _run(args) -> int:
         about = {"minloro": __version__, "behaviour": experiment.behaviour(settings, data)}
         folder = RunFolder.create(args.out, about | vars(settings))
     server = experiment.Server(args.llm_url, args.concurrency or 1, args.call_budget)
+    with _going_on(folder, args), _executor(args) as executor:
+        summary, returns, data_by_seed = experiment.run(settings, folder, data, server, executor, progress)
+    plot.save_learning_curves(folder.path / "learning_curves.png", task, returns, summary)
+    agent = folder.agent_path("loro", settings.seed)
+    if task.grid is not None and agent.exists():
+        (learner := task.make_agent()).load(agent)
+        who = f"loro, seed {settings.seed}"
+        plot.save_map(folder.path / "map.png", task, data_by_seed[settings.seed], learner.table, who)
+    print(report.table(task, summary))
+    print(f"\nWritten to {folder.path}: figures, returns.csv, summary.json and what made them.")
+    return 0
+
+
+@contextmanager
+def _going_on(folder, args):
+    """Add to whatever ends a run how to go on with it; remove a folder in which nothing has happened yet."""
     resume = f"python -m minloro --resume {shlex.quote(str(folder.path))}"
     resume += f" --llm-url {args.llm_url}" if args.llm_url else ""
     try:
-        with _executor(args) as executor:
-            summary, returns, data_by_seed = experiment.run(settings, folder, data, server, executor, progress)
+        yield
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"interrupted; go on with: {resume}") from None
     except (RunError, OSError, MemoryError, BrokenExecutor) as error:
@@ -79,26 +94,16 @@ def _run(args) -> int:
         if not folder.path.exists() or args.resume is not None:
             raise
         raise UserError(f"{error}; then go on with: {resume}") from None
-    plot.save_learning_curves(folder.path / "learning_curves.png", task, returns, summary)
-    agent = folder.agent_path("loro", settings.seed)
-    if task.grid is not None and agent.exists():
-        learner = task.make_agent()
-        learner.load(agent)
-        label = f"loro, seed {settings.seed}"
-        plot.save_map(folder.path / "map.png", task, data_by_seed[settings.seed], learner.table, label)
-    print(report.table(task, summary))
-    print(f"\nWritten to {folder.path}: figures, returns.csv, summary.json and what made them.")
-    return 0
 
 
 def _paper(args, progress) -> int:
     from minloro import paper
     from minloro.runfolder import RunFolder
 
-    for name in ("dry_run", "llm_url", "call_budget", "concurrency", *SETTINGS):
-        if getattr(args, name) and name not in ("data", "seeds", "seed"):
-            raise UserError(f"--{name.replace('_', '-')} is not for paper, whose protocol is fixed: leave it out")
-    typed = {name: getattr(args, name) for name in ("seeds", "seed", "full", "ablations") if getattr(args, name)}
+    given = {name: value for name, value in vars(args).items() if value is not None and value is not False}
+    for name in given.keys() & {"dry_run", "llm_url", "call_budget", "concurrency", *SETTINGS} - {"data", "seeds", "seed"}:
+        raise UserError(f"--{name.replace('_', '-')} is not for paper, whose protocol is fixed: leave it out")
+    typed = {name: given[name] for name in ("seeds", "seed", "full", "ablations") if name in given}
     context = _executor(args)
     if args.data:
         typed["columns"] = paper.read_columns(args.data)
@@ -111,13 +116,13 @@ def _paper(args, progress) -> int:
         changed = any(config.get(name) != value for name, value in typed.items())
         if changed or args.out is not None or args.task not in (None, "paper"):
             raise UserError("a resumed comparison keeps its folder and its settings: give --resume alone")
-        plan = paper.Plan(**config)
-    print(paper.about(plan, args.jobs or _processors()), file=sys.stderr)
-    try:
-        with context as executor:
-            rows = paper.run(plan, folder.path, executor, progress)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"interrupted; go on with: python -m minloro --resume {folder.path}") from None
+        try:
+            plan = paper.Plan(**config)
+        except TypeError:
+            raise UserError(f"{folder.path / 'config.json'} is not from this version of minloro") from None
+    with _going_on(folder, args), context as executor:
+        print(paper.about(plan, args.jobs or _processors()), file=sys.stderr)
+        rows = paper.run(plan, folder.path, executor, progress)
     print(paper.markdown(plan, rows))
     print(f"Written to {folder.path}: paper.md, paper.csv, figures, and every run.")
     return 0

@@ -125,29 +125,22 @@ def run(settings: Settings, folder: RunFolder, data: Transitions | None, server:
     data: a given D. executor: any concurrent.futures.Executor, or None. On an interruption, everything that was finished is in
     the folder.
     """
-    with Transcript(folder.transcript, server.call_budget) as transcript:  # also what keeps other processes out
-        summary = _run(settings, folder, data, server, executor, progress, transcript)
-    if not folder.transcript.stat().st_size:
-        folder.transcript.unlink()  # nobody was asked
-    return summary
-
-
-def _run(settings, folder, data, server, executor, progress, transcript):
     task = task_of(settings)
-    data_by_seed = _gather_data(settings, task, folder, data, server, progress, transcript) if settings.needs_data else {}
-    jobs = _open_jobs(settings, task, folder, data_by_seed)
-    total = len(settings.all_seeds) * len([arm for arm in settings.arms if arm != "llm"])
-    try:
-        progress.show("learning", total - len(jobs), total)
-        for done, (job, (returns, agent)) in enumerate(sweep.run(jobs, executor), start=1):
-            folder.save_agent(job.arm, job.seed, agent)
-            folder.save_part(job.arm, job.seed, returns)
-            progress.show("learning", total - len(jobs) + done, total, f"{job.arm}, seed {job.seed}")
-    finally:
-        returns = folder.gather()
-    progress.clear()
-    summary = summarize(task, settings.steps, returns, data_by_seed)
-    write_json(folder.path / "summary.json", summary)
+    with Transcript(folder.transcript, server.call_budget) as transcript:  # also what keeps other processes out
+        data_by_seed = _gather_data(settings, task, folder, data, server, progress, transcript) if settings.needs_data else {}
+        jobs = _open_jobs(settings, task, folder, data_by_seed)
+        total = len(settings.all_seeds) * len([arm for arm in settings.arms if arm != "llm"])
+        try:
+            progress.show("learning", total - len(jobs), total)
+            for done, (job, (returns, agent)) in enumerate(sweep.run(jobs, executor), start=1):
+                folder.save_agent(job.arm, job.seed, agent)
+                folder.save_part(job.arm, job.seed, returns)
+                progress.show("learning", total - len(jobs) + done, total, f"{job.arm}, seed {job.seed}")
+        finally:
+            returns = folder.gather()
+        progress.clear()
+        summary = summarize(task, settings.steps, returns, data_by_seed)
+        write_json(folder.path / "summary.json", summary)
     return summary, returns, data_by_seed
 
 

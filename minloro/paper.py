@@ -7,6 +7,7 @@ Pong is left out: it needs a package that minloro does not have.
 
 import csv
 import io
+import json
 import re
 import time
 from dataclasses import dataclass, replace
@@ -90,30 +91,21 @@ def ablations(settings: Settings) -> dict[str, Settings]:
     return {name: replace(settings, **{"arms": ("loro",)} | change) for name, change in found.items()}
 
 
-def estimate(runs: dict, workers: int) -> str:
-    """Say how long `runs` will take, from a few hundred steps of every task on this machine."""
-    seconds = 0.0
+def about(plan: Plan, workers: int) -> str:
+    """Say what will be run, how long it will take, by a few hundred steps of every task here, and what is left out."""
+    runs, seconds, n = plan.runs(), 0.0, 0
     for name in dict.fromkeys(task for task, _ in runs):
-        task = make_task(name)
-        start = time.perf_counter()
+        task, start = make_task(name), time.perf_counter()
         finetune(task.make_agent(), task, steps=2 * GRID)
         a_step = (time.perf_counter() - start) / (2 * GRID)
         for settings in (settings for (task_name, _), settings in runs.items() if task_name == name):
             learners = [arm for arm in settings.arms if arm != "llm"]
             updates = settings.updates * sum(arm not in ("rl", "mix") for arm in learners)
             seconds += settings.seeds * a_step * (len(learners) * settings.steps + updates)
-    jobs = sum(settings.seeds * sum(arm != "llm" for arm in settings.arms) for settings in runs.values())
-    return f"{jobs} runs, about {seconds / workers / 60:.0f} minutes with {workers} side by side"
-
-
-def about(plan: Plan, workers: int) -> str:
-    """Say what will be run, how long it will take, and what is left out."""
-    runs = plan.runs()
-    lines = [estimate(runs, workers)]
-    for label in plan.labels:
-        missing = [task for task in TASKS if (task, label) not in runs]
-        if missing:
-            lines.append(f"{label}: left out, as there is no file: {', '.join(missing)}")
+            n += settings.seeds * len(learners)
+    lines = [f"{n} runs, at most about {seconds / workers / 60:.0f} minutes with {workers} side by side"]
+    missing = {label: [task for task in TASKS if (task, label) not in runs] for label in plan.labels}
+    lines += [f"{label}: left out, as there is no file: {', '.join(tasks)}" for label, tasks in missing.items() if tasks]
     return "\n".join(lines)
 
 
@@ -122,9 +114,11 @@ def run(plan: Plan, folder: Path, executor, progress: Progress) -> list[dict]:
     results = {}
     for (task, name), settings in plan.runs().items():
         progress.title = f"{task}, {name}: "
-        path = folder / task / name.replace(", ", "-").replace(" ", "-")
+        path = folder / task / name.replace(", ", ",").replace(" ", "-")  # no label holds a comma
         if (path / "config.json").exists():
             part = RunFolder.open(path)
+            if not json.loads(json.dumps(vars(settings))).items() <= part.config.items():
+                raise UserError(f"{path} is damaged, or another run's: move it away, and it is done again")
         else:
             about = {"minloro": __version__, "behaviour": experiment.behaviour(settings, None)}
             part = RunFolder.create(path, about | vars(settings))
@@ -198,10 +192,8 @@ def _shown(row: dict | None) -> str:
 
 
 def _published(row: dict) -> str:
-    if row["published"] is None:
-        return ""
-    same = row["published_rounds"] == row["rounds"]
-    return number(row["published"]) + ("" if same else f" ({row['published_rounds']} rounds)")
+    rounds = f" ({row['published_rounds']} rounds)" * (row["published_rounds"] != row["rounds"])
+    return "" if row["published"] is None else number(row["published"]) + rounds
 
 
 def _to_csv(rows: list[dict]) -> str:
@@ -224,5 +216,8 @@ def read_columns(given: list[str]) -> dict[str, str]:
             raise UserError(f"--data gives the label {label!r} twice")
         if not any((Path(path) / f"{task}.npz").exists() for task in TASKS):
             raise UserError(f"{path} holds none of {', '.join(f'{task}.npz' for task in TASKS)}: is it the right folder?")
-        columns[label] = path
+        for task in TASKS:
+            if (file := Path(path) / f"{task}.npz").exists():
+                load_transitions(file, make_task(task))
+        columns[label] = str(Path(path).resolve())
     return columns

@@ -60,13 +60,15 @@ def difference(ours: Sequence[float], theirs: Sequence[float]) -> dict:
     return result | {"verdict": word if len(ours) >= 10 else f"indicative: {word}"}
 
 
-def seed_figures(rows: Sequence, steps: int, data_mean: float, data_rounds: int, online_points: int, threshold: float) -> dict:
+def seed_figures(rows, steps: int, data_mean: float, data_rounds: int, online_points: int, threshold, data_sum=None) -> dict:
     """Return the figures of one arm and seed from its episode returns, in the order in which they happened.
 
     data_mean: D's mean return; data_rounds: rounds that D takes by the paper's accounting, one an episode of the LLM
-    (both 0 for an arm without D). online_points: evaluations that enter online_mean_return, the same number for every
-    arm. A figure that the budget does not hold is None.
+    (both 0 for an arm without D). data_sum: D's returns as they were played, which the paper counts, where they are not
+    data_mean a round. online_points: evaluations that enter online_mean_return, the same number for every arm. A figure
+    that the budget does not hold is None.
     """
+    data_sum = data_mean * data_rounds if data_sum is None else data_sum
     evaluations = [row for row in rows if row.phase == "eval"]
     first, online = evaluations[0], evaluations[1:]
     returns = np.array([row.episode_return for row in online])
@@ -83,17 +85,16 @@ def seed_figures(rows: Sequence, steps: int, data_mean: float, data_rounds: int,
         "mean_return": float(np.mean(with_data)),
         "online_mean_return": float(np.mean(matched)) if matched else None,
         "final_return": float(np.mean(returns[-WINDOW:])) if len(returns) else None,
-        "paper_cumulative_reward": float(data_mean * data_rounds + returns[:paper_online].sum())
+        "paper_cumulative_reward": float(data_sum + returns[:paper_online].sum())
         if 0 <= paper_online <= len(returns)
         else None,
         "steps_to_threshold": online[holds[0]].env_steps if len(holds) else None,
     }
 
 
-def llm_figures(data_mean: float, rounds: int) -> dict:
-    """Return the figures of the arm `llm`: D's mean return, whatever the number of steps."""
-    flat = dict.fromkeys(FIELDS, data_mean) | {"steps_to_threshold": None}
-    return flat | {"paper_cumulative_reward": data_mean * rounds}
+def llm_figures(data_mean: float, paper_sum: float) -> dict:
+    """Return the figures of the arm `llm`: D's mean return, whatever the number of steps; paper_sum: over the rounds."""
+    return dict.fromkeys(FIELDS, data_mean) | {"steps_to_threshold": None, "paper_cumulative_reward": float(paper_sum)}
 
 
 def arm_summary(per_seed: Sequence[dict], possible: bool = True) -> dict:
@@ -121,19 +122,20 @@ def figures_by_arm(task, steps: int, rows: dict, data_by_seed: dict, other_data:
     figures: dict[str, list[dict]] = {arm: [] for arm, _ in rows}
     for (arm, seed), returns in rows.items():
         data = data_by_seed.get(seed)
-        mean, data_rounds, online_points = 0.0, 0, steps // GRID
+        mean, played, online_points = 0.0, [], steps // GRID
         if data is not None:
-            mean, data_rounds = float(data.returns_at(task.step_limit).mean()), data.n_finished
+            mean, played = float(data.returns_at(task.step_limit).mean()), data.episode_returns[: data.n_finished]
             longest = max(len(data), len((other_data or {}).get(seed, ())))
             online_points = int(steps // GRID - longest / GRID + 0.5)
         if arm == "llm":
-            figures[arm].append(llm_figures(mean, steps // GRID))
+            figures[arm].append(llm_figures(mean, np.mean(played) * (steps // GRID)))
             continue
         if arm == "rl":
-            mean, data_rounds = 0.0, 0
+            mean, played = 0.0, []
         elif arm in ("random-data", ABLATION):
-            mean = control_mean(returns, data, task.step_limit)
-        figures[arm].append(seed_figures(returns, steps, mean, data_rounds, online_points, task.threshold))
+            mean, rounds = control_mean(returns, data, task.step_limit), len(played)
+            played = [np.mean([row.episode_return for row in returns if row.phase == "llm"])] * rounds
+        figures[arm].append(seed_figures(returns, steps, mean, len(played), online_points, task.threshold, sum(played)))
     return figures
 
 

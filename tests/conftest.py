@@ -1,10 +1,14 @@
 """Shared fixtures. Tests that need the published rollouts look for ../shared/data beside the project."""
 
 import os
+import signal
 from pathlib import Path
 
 for _variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")
+
+# Where the tests run in the background of a shell, interrupts are ignored, and so they would be in every process started here.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import numpy as np
 import pytest

@@ -4,7 +4,6 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 
 import pytest
 
@@ -64,12 +63,8 @@ def test_no_worker_outlives_its_parent(tmp_path, how):
     parent = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     workers = [int(parent.stdout.readline()) for _ in range(2)]
     assert all(running(pid) for pid in workers)
-    for _ in range(4):  # an interrupt that falls into a callback of Python's own is lost: then a user presses Ctrl-C again
-        parent.send_signal(how)
-        with suppress(subprocess.TimeoutExpired):
-            parent.wait(10)
-            break
-    assert parent.returncode is not None
+    parent.send_signal(how)
+    parent.wait(20)
     for _ in range(100):
         if not any(running(pid) for pid in workers):
             return

@@ -75,7 +75,7 @@ def shared_agent(data: Path, files: dict) -> None:
     show(
         2, "All repeats of LORO go on with one agent, so that only the first of them is a repeat of LORO",
         *(f"published, {name}: {', '.join(f'{s:,}' for s in sums)}" for name, sums in PUBLISHED_REPEATS.items()),
-        *(published_sum(name, path) for name, path in files.items()),
+        *(published_sum(name, path) for name, path in files.items() if name in PUBLISHED_REPEATS),
         f"here, cliffwalking, 2,000 online steps, one agent for all: {', '.join(f'{s:,.0f}' for s in shared)}",
         f"here, an agent of its own for each:                      {', '.join(f'{s:,.0f}' for s in own)}",
     )  # fmt: skip

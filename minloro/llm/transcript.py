@@ -76,6 +76,8 @@ class Transcript:
     def close(self) -> None:
         if self._file is not None:
             self._file.close()
+            if not self.path.stat().st_size:
+                self.path.unlink()  # nobody was asked
 
     def __enter__(self) -> "Transcript":
         return self
