@@ -81,9 +81,9 @@ def collect(
     except BaseException:
         transcript.stopped = True
         wait([future for future in futures if not future.cancel()], timeout=5.0)  # for answers that are on their way
-        raise
-    finally:
         pool.shutdown(wait=False)
+        raise
+    pool.shutdown()
     rows = [row for episode, _, _ in played for row in episode]
     sources = [source for _, episode, _ in played for source in episode]
     finished = sum(complete for *_, complete in played)
