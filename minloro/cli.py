@@ -59,6 +59,7 @@ def _run(args) -> int:
     folder = RunFolder.open(args.resume) if args.resume is not None else None
     settings = _new_settings(args) if folder is None else _resumed_settings(args, folder)
     task, data = make_task(settings.task), None
+    task.make_env()  # what is not installed is told before anything is written
     if settings.data is not None and (folder is None or not folder.data_path(settings.seed).exists()):
         data = experiment.read_data(settings.data, task, settings, progress)
     if folder is None:

@@ -7,7 +7,7 @@ from functools import partial
 from minloro import __version__
 from minloro.errors import UserError
 
-TASKS = ("cartpole", "mountaincar", "acrobot", "pendulum", "frozenlake", "cliffwalking", "taxi")
+TASKS = ("cartpole", "mountaincar", "acrobot", "pendulum", "frozenlake", "cliffwalking", "taxi", "pong")
 ARMS = ("rl", "loro", "random-data", "mix", "llm")
 ALL_ARMS = (*ARMS, "own-data")
 SAMPLING = ("reasoning", "max_tokens", "temperature", "top_p")

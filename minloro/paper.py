@@ -2,7 +2,7 @@
 
 Every column of a task is a run folder of its own (FOLDER/TASK/LABEL), and so is every ablation; `rl` does not depend on D and
 is run once a task. They are compared by the paper's accounting, over equal environment steps and over equal online steps.
-Pong is left out: it needs a package that minloro does not have.
+Pong is left out: the paper's figures are of a game that applies every action twice.
 """
 
 import csv

@@ -304,7 +304,7 @@ def _notes(task, summary: dict) -> list[str]:
     if task.paper:
         notes.append(
             f"Paper, sum over {task.paper['rounds']} rounds: RL alone {task.paper['rl']:,}, LORO (Qwen2.5-7B) "
-            f"{task.paper['loro']:,}, the LLM alone {task.paper['llm']:,}."
+            f"{task.paper['loro']:,}, the LLM alone {task.paper['llm']:,}{task.paper.get('remark', '')}."
         )
     if summary["data"] is not None and summary["data"]["data_sets"] == 1:
         notes.append("One D serves all seeds: the intervals are about learning, given D (--fresh-data: a D a seed).")

@@ -18,6 +18,7 @@ from minloro.agents.linear import LinearQ
 from minloro.agents.tabular import TabularQ
 from minloro.errors import UserError
 from minloro.llm import gridworlds, prompts, standin
+from minloro.pong import Pong, PongFeatures
 from minloro.randomness import stream
 
 
@@ -51,7 +52,7 @@ class Task:
     that counts as solved. updates: of pretraining. offline: what becomes of D afterwards: "keep" (in the buffer), "drop",
     or its share of every minibatch. stand_in_rule: prompt text to what stands after `Action:`. set_state(env, observation):
     puts the bare environment into the state of an observation, for checking data. env_factory: makes your own environment
-    where no Gymnasium id does. grid: the map of a grid world. paper: the published sums.
+    where no Gymnasium id does. grid: the map of a grid world. paper: the published sums, and what stands against comparing.
     """
 
     name: str
@@ -67,7 +68,7 @@ class Task:
     set_state: Callable[[gym.Env, np.ndarray], None] | None = None
     env_factory: Callable[[], gym.Env] | None = None
     grid: GridMap | None = None
-    paper: Mapping[str, float] = field(default_factory=dict)
+    paper: Mapping[str, float | str] = field(default_factory=dict)
 
     def make_env(self) -> gym.Env:
         """Return a fresh environment that truncates after `step_limit` steps."""
@@ -208,7 +209,18 @@ def _taxi() -> Task:
     )  # fmt: skip
 
 
-_MAKERS = (_cartpole, _mountaincar, _acrobot, _pendulum, _frozenlake, _cliffwalking, _taxi)
+def _pong() -> Task:
+    return Task(
+        "pong", "ALE/Pong-v5", step_limit=200, env_factory=Pong,
+        agent=partial(_linear_agent, basis=partial(PongFeatures, order=4), n_actions=3, step_size=0.0001,
+                      discount=0.98, epsilon=0.05, target_step_size=0.02),
+        steps=40_000, threshold=0, prompt=prompts.pong_prompt(200), stand_in_rule=standin.pong_rule,
+        paper={"rounds": 200, "rl": -2088, "loro": -1765, "llm": -993,
+               "remark": " (of a game that applies every action twice: not comparable)"},
+    )  # fmt: skip
+
+
+_MAKERS = (_cartpole, _mountaincar, _acrobot, _pendulum, _frozenlake, _cliffwalking, _taxi, _pong)
 _TASKS = {maker.__name__.strip("_"): maker for maker in _MAKERS}
 TASK_NAMES = tuple(_TASKS)
 

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from importlib.util import find_spec
 from pathlib import Path
 
 for _variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -16,6 +17,8 @@ import pytest
 import minloro
 from minloro.llm import client
 
+ATARI = find_spec("ale_py") is not None
+CORE_TASKS = tuple(name for name in minloro.TASK_NAMES if name != "pong")  # those that need no extra
 PUBLISHED = Path(__file__).resolve().parents[2] / "shared" / "data" / "qwen2.5-7b"
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from conftest import CORE_TASKS
 
 import minloro
 from minloro.coverage import CELLS, coverage, occupancy, optimal_policy, visits
@@ -240,7 +241,7 @@ def study():
     return script_module("skill_study")
 
 
-@pytest.mark.parametrize("name", minloro.TASK_NAMES)
+@pytest.mark.parametrize("name", CORE_TASKS)
 def test_heat_maps_hold_all_steps(script, name, tmp_path):
     task = minloro.make_task(name)
     data = [visits(task, minloro.collect_random(task, 300, seed)) for seed in range(3)]
@@ -274,7 +275,7 @@ def test_heat_maps_put_states_and_crosses_in_their_places(script):
 
 def test_the_script_prints_and_draws(script, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["coverage.py", "--data", str(tmp_path), str(tmp_path / "figures")])
-    monkeypatch.setattr(minloro, "TASK_NAMES", ("cliffwalking",))
+    monkeypatch.setattr(script, "TASKS", ("cliffwalking",))
     script.main()
     lines = capsys.readouterr().out.splitlines()
     assert lines[1] == "cliffwalking. d*: the optimal policy, exact"

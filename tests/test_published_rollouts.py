@@ -11,6 +11,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from conftest import CORE_TASKS
 
 import minloro
 from minloro.rollout import unreproduced
@@ -100,7 +101,7 @@ def test_the_originals_give_the_realigned_data(published, tmp_path, capsys, name
     assert right[name] in line and "Qwen2.5-7B-Instruct" in line
 
 
-@pytest.mark.parametrize("name", minloro.TASK_NAMES)
+@pytest.mark.parametrize("name", CORE_TASKS)
 def test_what_was_played_comes_back(write, tmp_path, capsys, name):
     task, data = played(name)
     write(data, f"{task.environment.split('-')[0]}_Some-7B_Neps_3_20250101000000.pkl")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import CORE_TASKS
 
 import minloro
 from minloro.transitions import COLUMNS, Transitions, from_rows, load_transitions, save_transitions
@@ -38,7 +39,7 @@ def unfinished() -> Transitions:
     return from_rows(rows, None, {"environment": "CartPole-v1"})
 
 
-@pytest.fixture(params=["unfinished", *minloro.TASK_NAMES, *(f"published {name}" for name in PUBLISHED_TASKS)])
+@pytest.fixture(params=["unfinished", *CORE_TASKS, *(f"published {name}" for name in PUBLISHED_TASKS)])
 def data_and_file(request, tmp_path, published):
     """D and its file: published, played by the stand-in, or with an episode that does not end."""
     kind, _, name = request.param.rpartition(" ")

@@ -15,7 +15,7 @@ ORDER = """
     transitions replay dynamics
     agents.checkpoint agents.features agents.tabular agents.linear agents.mlp agents.actor_critic
     llm.prompts llm.gridworlds llm.client llm.standin llm.transcript llm.policy
-    tasks rollout loro coverage sweep report plot
+    pong tasks rollout loro coverage sweep report plot
     runfolder progress experiment doctor paper flags cli __main__
 """.split()
 MODULES = {str(p.relative_to(PACKAGE))[:-3].replace("/", "."): p for p in sorted(PACKAGE.rglob("*.py"))}

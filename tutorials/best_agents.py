@@ -9,6 +9,8 @@ from minloro.randomness import stream_seed
 from minloro.rollout import play_episode
 from minloro.transitions import from_rows
 
+TASKS = tuple(name for name in minloro.TASK_NAMES if name != "pong")  # of which coverage.CELLS knows nothing
+
 EPISODES = 100  # whose steps are counted
 
 
@@ -47,5 +49,5 @@ def target(task) -> tuple:
 
 
 if __name__ == "__main__":
-    for name in minloro.TASK_NAMES:
+    for name in TASKS:
         print(f"{name:<14}{target(minloro.make_task(name))[1]}", flush=True)

@@ -15,7 +15,7 @@ for _variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
 
 import matplotlib.pyplot as plt
 import numpy as np
-from best_agents import target
+from best_agents import TASKS, target
 from matplotlib.colors import LogNorm
 from matplotlib.ticker import LogLocator
 
@@ -151,7 +151,7 @@ def main() -> None:
     parser.add_argument("out", type=Path, nargs="?", default=FIGURES, metavar="OUT_DIR", help="where the heat maps go")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    for name in minloro.TASK_NAMES:
+    for name in TASKS:
         report(minloro.make_task(name), arguments.data, arguments.out)
 
 

@@ -25,7 +25,7 @@ for _variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
 
 import matplotlib.pyplot as plt
 import numpy as np
-from best_agents import target
+from best_agents import TASKS, target
 
 import minloro
 from minloro import sweep
@@ -107,7 +107,7 @@ def _number(value: str) -> int | float:
 
 def write(path: Path, rows: list[dict]) -> None:
     """Write all rows anew; the file is never half a table."""
-    rows = sorted(rows, key=lambda r: (minloro.TASK_NAMES.index(r["task"]), r["steps"], r["seed"], r["skill"]))
+    rows = sorted(rows, key=lambda r: (TASKS.index(r["task"]), r["steps"], r["seed"], r["skill"]))
     text = io.StringIO()
     writer = csv.DictWriter(text, rows[0], lineterminator="\n")
     writer.writeheader()
@@ -293,7 +293,7 @@ def save_figure(path: Path, by_task: dict[str, list[dict]]) -> None:
 def main() -> None:
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--tasks", type=lambda names: names.split(","), default=minloro.TASK_NAMES, help="a,b,… (default all)")
+    parser.add_argument("--tasks", type=lambda names: names.split(","), default=TASKS, help="a,b,… (default all)")
     parser.add_argument("--skills", type=lambda names: [float(s) for s in names.split(",")], default=SKILLS, help="0,0.5,…")
     parser.add_argument("--seeds", type=int, default=10, help="how many, from 0 on (default %(default)s)")
     parser.add_argument("--steps", type=int, help="another budget than each task's own, for a trial")

@@ -273,3 +273,32 @@ def _describe_pendulum(observation, rows: list) -> str:
         f"Angular velocity: {signed(speed, 2, 'rad/s')}, {turn}{towards}{' the upright position' * bool(towards)}\n"
         "Which torque do you apply?"
     )
+
+
+def pong_prompt(step_limit: int) -> Prompt:
+    """Pong by labelled RAM, as minloro.pong.Pong observes it."""
+    rules = (
+        "You are playing Pong, a game of table tennis seen from above. Your paddle moves up and down at the right edge, the "
+        "opponent's at the left edge; the ball bounces off the paddles and off the walls above and below.\n"
+        "Positions are in pixels: x is about 67 at the opponent's paddle and about 189 at yours; heights go from 46 at the top "
+        "to 211 at the bottom, so that a greater height is farther down. A paddle is 16 pixels high, the ball 4; their heights "
+        "are those of their middles.\n"
+        "Reward: 1 when the ball passes the opponent, -1 when it passes you.\n"
+        f"Every decision is held for 4 frames. The episode ends when a player has 21 points, or after {step_limit} decisions."
+    )
+    return Prompt(rules, ("stay", "move up", "move down"), _describe_pong)
+
+
+def _describe_pong(observation, rows: list) -> str:
+    paddle, opponent, x, y, across, down, lost, won = (int(value) for value in observation)
+    paddle, opponent, height = paddle + 8, opponent + 8, y + 2  # from upper edges to middles
+    below = height - paddle
+    ball = ["The ball is not in play; it will be in a moment."]
+    if y:
+        across = side(across, 0, f"{-across} to the left, away from you", "not sideways", f"{across} to the right, towards you")
+        down = side(down, 0, f"{-down} up", "neither up nor down", f"{down} down")
+        place = side(below, 0, f"{-below} pixels above", "level with", f"{below} pixels below")
+        ball = [f"Ball: x {x}, height {height}", f"Its motion, in pixels a decision: {across}, {down}"]
+        ball.append(f"The ball is {place} your paddle.")
+    lines = ["The current state:", f"Your paddle: height {paddle}", f"The opponent's paddle: height {opponent}", *ball]
+    return "\n".join([*lines, f"Points: you {won}, the opponent {lost}", "What do you do?"])

@@ -126,6 +126,18 @@ def taxi_rule(text: str) -> int:
     return 1 if row < wanted_row else 2
 
 
+def pong_rule(text: str) -> int:
+    """Follow the ball; stay where it is less than 5 pixels away, or not in play.
+
+    >>> pong_rule("The ball is 12 pixels below your paddle.")
+    3
+    """
+    away = re.search(r"^The ball is (\d+) pixels (above|below) your paddle\.$", text, re.MULTILINE)
+    if away is None or int(away[1]) < 5:
+        return 1
+    return 2 if away[2] == "above" else 3
+
+
 def _cells(text: str) -> list[tuple[int, int]]:
     """Return every (row, column) that a text names."""
     return [(int(row), int(column)) for row, column in re.findall(r"row (\d+), column (\d+)", text)]

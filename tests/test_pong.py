@@ -1,0 +1,211 @@
+"""Pong: the emulator's RAM against its screen, the protocol of an episode, the prompt, and what happens without the extra."""
+
+import sys
+from concurrent.futures import ProcessPoolExecutor
+
+import numpy as np
+import pytest
+from conftest import ATARI
+
+import minloro
+from minloro import cli, sweep
+from minloro.errors import UserError
+from minloro.llm.standin import pong_rule
+from minloro.pong import MOST_WAITING, Pong, PongFeatures
+from minloro.transitions import load_transitions, save_transitions
+
+emulator = pytest.mark.skipif(not ATARI, reason="the extra atari is not installed: pip install 'minloro[atari]'")
+PADDLE, OPPONENT, X, Y, VX, VY, LOST, WON = range(8)
+
+
+@pytest.fixture(scope="module")
+def pong():
+    return minloro.make_task("pong")
+
+
+def play(env, seed, actions):
+    """Return the observations, (n + 1, 8), and rewards, (n,), of an episode under fixed actions."""
+    observations, rewards = [env.reset(seed=seed)[0]], []
+    for action in actions:
+        observation, reward, *_ = env.step(action)
+        observations.append(observation)
+        rewards.append(reward)
+    return np.array(observations), np.array(rewards)
+
+
+@pytest.fixture(scope="module")
+def random_actions():
+    return np.random.default_rng(0).integers(3, size=400).tolist()
+
+
+@emulator
+def test_same_seed_same_game_whatever_was_played_before(random_actions):
+    first, second = Pong(), Pong()
+    play(second, 7, random_actions[:50])
+    for seed in (3, 4):
+        (a, rewards), (b, same_rewards) = play(first, seed, random_actions), play(second, seed, random_actions)
+        np.testing.assert_array_equal(a, b)
+        np.testing.assert_array_equal(rewards, same_rewards)
+
+
+@emulator
+def test_episodes_are_different_games(random_actions):
+    env = Pong()
+    games = {play(env, seed, random_actions[:100])[0].tobytes() for seed in range(30)}
+    assert len(games) > 10
+    waited = []
+    for seed in range(200):
+        env.reset(seed=seed)
+        waited.append(env._game.unwrapped.ale.getEpisodeFrameNumber())
+    assert min(waited) == 0 and max(waited) == MOST_WAITING == 30 and len(set(waited)) == 31
+
+
+@emulator
+def test_an_action_is_held_for_four_frames_once():
+    env = Pong()
+    env.reset(seed=0)
+    emulated = env._game.unwrapped.ale
+    start = emulated.getEpisodeFrameNumber()
+    for step in range(1, 11):
+        env.step(step % 3)
+        assert emulated.getEpisodeFrameNumber() == start + 4 * step
+    assert emulated.getFloat("repeat_action_probability") == 0
+
+
+@emulator
+def test_the_labels_are_what_the_screen_shows(random_actions):
+    """The pixels are an oracle that knows nothing of RAM."""
+    env, seen = Pong(), 0
+    observation, _ = env.reset(seed=0)
+    for action in random_actions:
+        screen = env._game.unwrapped.ale.getScreenRGB()[34:194]
+        ours = np.argwhere((screen == (92, 186, 92)).all(-1))
+        theirs = np.argwhere((screen == (213, 130, 74)).all(-1))
+        ball = np.argwhere((screen == (236, 236, 236)).all(-1))
+        if 0 < ours[:, 0].min() and ours[:, 0].max() < 159:  # not cut by the edge
+            assert abs(ours[:, 0].min() + 48 - observation[PADDLE]) <= 1
+        if len(ball) == 8 and len(theirs) == 64 and observation[Y]:
+            assert abs(ball[:, 0].min() + 48 - observation[Y]) <= 1 and abs(ball[:, 1].min() + 49 - observation[X]) == 0
+            assert abs(theirs[:, 0].min() + 48 - observation[OPPONENT]) <= 1
+            seen += 1
+        observation, *_ = env.step(action)
+    assert seen > 100
+
+
+@emulator
+def test_velocity_is_the_balls_way_since_the_last_decision(random_actions):
+    observations, _ = play(Pong(), 5, random_actions)
+    before, now = observations[:-1], observations[1:]
+    in_play = (before[:, Y] > 0) & (now[:, Y] > 0)
+    np.testing.assert_array_equal(now[in_play, VX], (now - before)[in_play, X])
+    np.testing.assert_array_equal(now[in_play, VY], (now - before)[in_play, Y])
+    assert in_play.sum() > 100 and (~in_play).sum() > 10
+    assert (now[~in_play, VX : VY + 1] == 0).all() and (observations[0, VX : VY + 1] == 0).all()
+    assert np.abs(observations[:, VX : VY + 1]).max() < 13
+
+
+@emulator
+def test_rewards_are_the_points(random_actions):
+    env = Pong()
+    observations, rewards = play(env, 1, random_actions)
+    changes = np.diff(observations[:, [WON, LOST]], axis=0)
+    np.testing.assert_array_equal(rewards, changes[:, 0] - changes[:, 1])
+    assert (rewards == -1).sum() >= 3 and env.observation_space.contains(observations[-1])
+
+
+@emulator
+@pytest.mark.parametrize(("action", "expected"), [(0, 0), (1, -1), (2, 1)])
+def test_the_three_moves(action, expected):
+    observations, _ = play(Pong(), 0, [1 + step % 2 for step in range(10)] + [0] * 6 + [action] * 6)
+    assert np.sign(observations[-1, PADDLE] - observations[-7, PADDLE]) == expected
+
+
+@emulator
+def test_truncated_after_200_decisions_and_terminated_at_21_points(pong):
+    env = pong.make_env()
+    env.reset(seed=0)
+    ends = [env.step(0)[2:4] for _ in range(200)]
+    assert ends[-1] == (False, True) and not any(terminated or truncated for terminated, truncated in ends[:-1])
+    whole = Pong()
+    whole.reset(seed=0)
+    for _ in range(2000):
+        observation, _, terminated, truncated, _ = whole.step(0)
+        if terminated or truncated:
+            break
+    assert terminated and not truncated and observation[LOST] == 21 and observation[WON] == 0
+
+
+def test_the_prompt_says_where_the_ball_is(pong):
+    def lines(*observation):
+        return pong.prompt.messages(np.array(observation, np.float32), [])[1]["content"].splitlines()
+
+    assert lines(109, 130, 126, 134, 4, -8, 2, 1) == [
+        "The current state:",
+        "Your paddle: height 117",
+        "The opponent's paddle: height 138",
+        "Ball: x 126, height 136",
+        "Its motion, in pixels a decision: 4 to the right, towards you, 8 up",
+        "The ball is 19 pixels below your paddle.",
+        "Points: you 1, the opponent 2",
+        "What do you do?",
+    ]
+    text = "\n".join(lines(140, 130, 126, 134, -4, 0, 0, 0))
+    assert "4 to the left, away from you, neither up nor down" in text and "12 pixels above your paddle" in text
+    assert "The ball is level with your paddle." in lines(128, 130, 126, 134, 0, 8, 0, 0)
+    assert "The ball is not in play; it will be in a moment." in lines(109, 0, 0, 0, 0, 0, 0, 0)
+    assert pong.prompt.parse("Down.\nAction: 3") == 2 and pong.prompt.parse("Action: 4") is None
+
+
+@pytest.mark.parametrize(
+    ("y", "number"), [(0, 1), (115, 1), (119, 1), (120, 3), (111, 1), (110, 2), (200, 3), (40, 2)]
+)  # the middle of the paddle at 109 is level with a ball at 115
+def test_the_stand_in_follows_the_ball(pong, y, number):
+    observation = np.array([109, 130, 126, y, 0, 0, 0, 0], np.float32)
+    assert pong_rule(pong.prompt.describe(observation, [])) == number
+
+
+def test_features_see_the_distance_and_not_the_score():
+    features = PongFeatures(order=2)
+    row = np.array([109, 130, 126, 134, 4, -8, 0, 0], np.float32)
+    one, later = features(row), features(row + [0, 0, 0, 0, 0, 0, 3, 2])
+    np.testing.assert_array_equal(one, later)
+    np.testing.assert_array_equal(features(np.stack([row, row + 1]))[0], one)
+    assert one.shape == (features.size,) and one.dtype == np.float32
+    lower = features(row + [10, 0, 0, 0, 0, 0, 0, 0])
+    assert not np.allclose(one, lower)
+
+
+@emulator
+def test_from_d_to_learning_and_back_from_disk(pong, tmp_path):
+    data = minloro.collect(pong, minloro.StandInLLM(pong, seed=0), episodes=2, seed=0)
+    assert len(data) == 400 and data.truncated.sum() == 2 and not data.terminated.any()
+    np.testing.assert_array_equal(data.observations[1:200], data.next_observations[:199])
+    save_transitions(tmp_path / "D.npz", data)
+    loaded = load_transitions(tmp_path / "D.npz", pong)
+    np.testing.assert_array_equal(loaded.observations, data.observations)
+    agent = pong.make_agent(0)
+    minloro.pretrain(agent, loaded, updates=50)
+    before = agent.weights.copy()
+    returns = minloro.finetune(agent, pong, steps=800, data=loaded)
+    assert [r.env_steps for r in returns if r.phase == "eval"] == [400, 600, 800] and (agent.weights != before).any()
+
+
+def test_without_the_extra_one_line_says_how_to_install_it(monkeypatch, tmp_path, capsys):
+    monkeypatch.setitem(sys.modules, "ale_py", None)  # importing it raises ImportError
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"pip install 'minloro\[atari\]'"):
+        minloro.make_task("pong").make_env()
+    for more in ([], ["--dry-run"], ["--arms", "rl"]):
+        assert cli.main(["pong", "--out", "run", *more]) == 2
+        error = capsys.readouterr().err.strip()
+        assert error.count("\n") == 0 and "minloro[atari]" in error and not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+@emulator
+def test_rl_ends_at_minus_one_or_better(pong):
+    jobs = [sweep.Job(pong, "rl", seed, pong.steps, None, 0, "keep") for seed in range(10)]
+    with ProcessPoolExecutor() as pool:
+        results = sweep.run(jobs, pool)
+    finals = [np.mean([r.episode_return for r in returns if r.phase == "eval"][-10:]) for returns, _ in results]
+    assert len(finals) == 10 and np.mean(finals) >= -1
