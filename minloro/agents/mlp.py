@@ -74,7 +74,8 @@ class MLP:
                 np.matmul(self._ones, delta, out=self.bias_gradients[layer])  # a sum over B; faster than np.sum
             if layer == 0 and not inputs:
                 return None
-            delta = np.matmul(delta, self.weights[layer].swapaxes(-1, -2), out=self._deltas[layer])  # [K, B, I]
+            product = np.matmul if delta.shape[-1] > 1 else np.multiply  # of one output: the same numbers, three times as fast
+            delta = product(delta, self.weights[layer].swapaxes(-1, -2), out=self._deltas[layer])  # [K, B, I]
             if layer > 0:
                 delta *= x > 0
         return delta
