@@ -105,7 +105,7 @@ class ActorCritic(Checkpoint):
 
     def act(self, observation: np.ndarray, rng: np.random.Generator | None = None) -> np.ndarray:
         """Return the policy's mode, squashed, as an action, (A,); with a generator, a sample of the policy."""
-        mean, log_std = np.split(self.policy(observation[None])[0, 0], 2)
+        mean, log_std = self.policy(observation[None])[0, 0].reshape(2, -1)  # [A]
         if rng is not None:
             std = np.exp(np.clip(log_std, LOG_STD_LOW, LOG_STD_HIGH))
             mean = mean + std * rng.standard_normal(len(mean), self.dtype)
@@ -168,7 +168,7 @@ class ActorCritic(Checkpoint):
         log pi(a|s) = sum over A of [-noise²/2 - log std - log(2 pi)/2 - log(1 - tanh(u)²)]: the Gaussian's density
         over the slope of tanh. The last term is 2 (log 2 - u - log(1 + exp(-2u))), which does not cancel for large u.
         """
-        mean, log_std = np.split(self.policy.forward(observations)[0], 2, axis=1)  # [B, A]
+        mean, log_std = self.policy.forward(observations)[0].reshape(len(noise), 2, -1).swapaxes(0, 1)  # [B, A]
         self._unclipped = (log_std > LOG_STD_LOW) & (log_std < LOG_STD_HIGH)
         log_std = np.minimum(np.maximum(log_std, LOG_STD_LOW), LOG_STD_HIGH)
         std = np.exp(log_std)

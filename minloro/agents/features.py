@@ -44,7 +44,7 @@ class FourierBasis:
     def __call__(self, observations: np.ndarray) -> np.ndarray:
         """Map observations (…, d) to features (…, D), float32."""
         inside = np.minimum(np.maximum(_states(observations, self.low), self.low), self.high)
-        return np.cos((inside - self.low) @ self._matrix)  # [..., D]
+        return np.cos((inside - self.low).dot(self._matrix))  # [..., D]
 
 
 class RadialBasis:

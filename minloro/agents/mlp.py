@@ -31,6 +31,7 @@ class MLP:
         self.weight_gradients, self.bias_gradients = _views(sizes, copies, gradients)
         dtype = parameters.dtype
         self._outputs = [np.empty((copies, batch_size, n), dtype) for n in sizes[1:]]
+        self._zeros = [np.zeros_like(output) for output in self._outputs]  # four times as fast for np.maximum as 0
         self._deltas = [np.empty((copies, batch_size, n), dtype) for n in sizes[:-1]]  # dL/d(input) of each layer
         self._ones = np.ones((1, batch_size), dtype)
 
@@ -54,7 +55,7 @@ class MLP:
             np.matmul(self._inputs[layer], self.weights[layer], out=output)  # [K, B, O]
             output += self.biases[layer]
             if output is not self._outputs[-1]:
-                np.maximum(output, 0, out=output)
+                np.maximum(output, self._zeros[layer], out=output)
         return output
 
     def backward(self, delta: np.ndarray, *, parameters: bool = True, inputs: bool = False) -> np.ndarray | None:
@@ -74,7 +75,8 @@ class MLP:
                 np.matmul(self._ones, delta, out=self.bias_gradients[layer])  # a sum over B; faster than np.sum
             if layer == 0 and not inputs:
                 return None
-            delta = np.matmul(delta, self.weights[layer].swapaxes(-1, -2), out=self._deltas[layer])  # [K, B, I]
+            product = np.matmul if delta.shape[-1] > 1 else np.multiply  # of one output: the same numbers, three times as fast
+            delta = product(delta, self.weights[layer].swapaxes(-1, -2), out=self._deltas[layer])  # [K, B, I]
             if layer > 0:
                 delta *= x > 0
         return delta

@@ -1,0 +1,173 @@
+"""Measure what time and memory grow with, fit straight lines and draw them: `python tests/benchmark_costs.py`.
+
+Three questions, a column of the figure each:
+
+    environment steps    finetune from scratch, its evaluations included; one task for each kind of agent
+    seeds                `python -m minloro cartpole --steps 2000 --jobs 1 --seeds N`: all arms, report and figure included
+    rows of D            cartpole: D read from its file, checked against the simulator, 3000 pretraining updates
+
+Every point is a process of its own: the processor time of the work alone, without imports, and the peak memory of the whole
+process, about 90 MB of which are Python and its packages. Points are measured in turn, ROUNDS times, and the least counts,
+because whatever else the machine does can only add. tutorials/figures/costs.csv holds the points and costs.png shows them;
+the table printed has the lines, and how far the point that lies farthest from its line is off, as a share of the largest value.
+"""
+
+import csv
+import io
+import os
+import resource
+import subprocess
+import sys
+from contextlib import redirect_stdout
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import process_time
+
+# The parent imports nothing large before all is measured: on Linux a child's peak memory starts at its parent's.
+ROUNDS = 3
+OUT = Path(__file__).resolve().parents[1] / "tutorials" / "figures" / "costs.csv"
+STEPS, SEEDS = (5_000, 10_000, 20_000, 40_000, 80_000), (1, 2, 4, 6, 8)
+ROWS = (1_000, 10_000, 30_000, 100_000, 200_000, 300_000)
+POINTS = {
+    ("environment steps", "cartpole"): STEPS,
+    ("environment steps", "frozenlake"): STEPS,
+    ("environment steps", "pendulum"): (2_500, 5_000, 10_000, 20_000),
+    ("seeds", "cartpole"): SEEDS,
+    ("rows of D", "cartpole"): ROWS,
+}
+LOOKS = {"cartpole": ("#0072B2", "o"), "frozenlake": ("#E69F00", "s"), "pendulum": ("#009E73", "D")}  # Okabe and Ito (2008)
+QUANTITIES = {"seconds": "seconds of processor time", "megabytes": "peak memory in MB"}
+
+
+def work(against: str, name: str, x: int, folder: Path):
+    """Return a function that does what is measured."""
+    import minloro
+    from minloro.cli import main
+    from minloro.rollout import unreproduced
+    from minloro.transitions import load_transitions
+
+    task = minloro.make_task(name)
+    if against == "environment steps":
+        return partial(minloro.finetune, task.make_agent(), task, x)
+    if against == "seeds":
+        arguments = f"{name} --steps 2000 --jobs 1 --quiet --seeds {x} --out".split()
+        return partial(main, [*arguments, str(folder / f"run-{os.getpid()}")])
+
+    def use_data():
+        data = load_transitions(folder / f"{x}.npz", task)
+        assert not unreproduced(task, data).any()
+        minloro.pretrain(task.make_agent(), data)
+
+    return use_data
+
+
+def write_data(folder: Path) -> None:
+    """Write a D of each size."""
+    import minloro
+    from minloro.transitions import save_transitions
+
+    data = minloro.collect_random(minloro.make_task("cartpole"), ROWS[-1])
+    for rows in ROWS:
+        save_transitions(folder / f"{rows}.npz", data.rows(slice(rows)))
+
+
+def measure_here(against: str, name: str, x: str, folder: str) -> None:
+    """Do the work in this process and print seconds and megabytes."""
+    function = work(against, name, int(x), Path(folder))
+    start = process_time()
+    with redirect_stdout(io.StringIO()):
+        function()
+    seconds = process_time() - start
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(seconds, peak / (1e6 if sys.platform == "darwin" else 1e6 / 1024))  # bytes there, kilobytes elsewhere
+
+
+def in_a_process(*arguments) -> list[float]:
+    """Run this file with these arguments and one thread, and return the numbers that it prints."""
+    threads = {name: "1" for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")}
+    command = [sys.executable, __file__, *map(str, arguments)]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=os.environ | threads)
+    return [float(value) for value in done.stdout.split()]
+
+
+def measure_all() -> list[dict]:
+    """Return a row of the CSV for every point."""
+    points = [(against, task, x) for (against, task), xs in POINTS.items() for x in xs]
+    found = {point: [] for point in points}
+    with TemporaryDirectory() as folder:
+        in_a_process("data", folder)
+        for number in range(1, ROUNDS + 1):
+            for point in points:
+                found[point].append(in_a_process(*point, folder))
+            print(f"round {number} of {ROUNDS}", file=sys.stderr)
+    least = {point: [min(values) for values in zip(*rounds, strict=True)] for point, rounds in found.items()}
+    names = ("against", "task", "x", "seconds", "megabytes")
+    return [dict(zip(names, (*point, round(s, 3), round(m, 1)), strict=True)) for point, (s, m) in least.items()]
+
+
+def line_of(rows: list[dict], quantity: str) -> tuple[float, float, float]:
+    """Return the slope and the start of the least-squares line, and the largest deviation over the largest value."""
+    import numpy as np
+
+    x, y = (np.array([row[key] for row in rows], float) for key in ("x", quantity))
+    slope, start = np.polyfit(x, y, 1)
+    return slope, start, np.abs(y - slope * x - start).max() / y.max()
+
+
+def panel(ax, rows: list[dict], quantity: str):
+    """Draw the points and lines of every task, and return the Axes."""
+    for task in dict.fromkeys(row["task"] for row in rows):
+        own = [row for row in rows if row["task"] == task]
+        slope, start, _ = line_of(own, quantity)
+        ends, (colour, marker) = (0, own[-1]["x"]), LOOKS[task]
+        ax.plot(ends, [start + slope * end for end in ends], color=colour, linewidth=1.2)
+        ax.plot([row["x"] for row in own], [row[quantity] for row in own], marker, color=colour, markersize=5, label=task)
+    ax.set_xlim(left=0)
+    ax.set_ylim(0, 1.1 * max(row[quantity] for row in rows))
+    ax.xaxis.set_major_formatter(lambda x, _: f"{x:,.0f}")
+    ax.set_xlabel(rows[0]["against"])
+    ax.set_ylabel(QUANTITIES[quantity])
+    ax.grid(color="0.93", linewidth=0.5)
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax
+
+
+def draw(rows: list[dict], path: Path) -> None:
+    """Write the figure: a column for each question, a row for time and one for memory."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    questions = list(dict.fromkeys(row["against"] for row in rows))
+    figure, axes = plt.subplots(2, len(questions), figsize=(10, 5.2), layout="constrained")
+    for line, quantity in zip(axes, QUANTITIES, strict=True):
+        for ax, against in zip(line, questions, strict=True):
+            panel(ax, [row for row in rows if row["against"] == against], quantity)
+    axes[0, 0].legend(frameon=False)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def main() -> None:
+    if sys.argv[1:2] == ["data"]:
+        return write_data(Path(sys.argv[2]))
+    if len(sys.argv) > 1:
+        return measure_here(*sys.argv[1:])
+    rows = measure_all()
+    with open(OUT, "w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    draw(rows, OUT.with_suffix(".png"))
+    print(f"{'':<32}{'time':^42}{'memory':^42}\n{'against':<32}" + 2 * f"{'at 0':>12}{'for each':>16}{'farthest':>14}")
+    for against, task in POINTS:
+        own = [row for row in rows if (row["against"], row["task"]) == (against, task)]
+        (slope, start, off), (memory, start_memory, memory_off) = (line_of(own, quantity) for quantity in QUANTITIES)
+        print(f"{f'{against}, {task}':<32}{start:>10.2f} s{slope * 1e6:>13,.1f} µs{off:>14.1%}"
+              f"{start_memory:>9.0f} MB{memory * 1e6:>14,.0f} B{memory_off:>14.1%}")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
