@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+import minloro
+
 PACKAGE = Path(__file__).resolve().parents[1] / "minloro"
 ROOT = PACKAGE.parent
 # A module may import only from modules above it.
@@ -108,3 +110,8 @@ def test_every_dependency_has_a_lower_bound():
     assert all(re.fullmatch(r"[a-z0-9-]+>=[0-9.]+", line) for line in wanted), wanted
     found = re.findall(r"^ +([a-z0-9-]+>=.+)", (ROOT / "setup.cfg").read_text(), re.MULTILINE)
     assert sorted(found) == sorted(wanted)
+
+
+def test_the_changelog_and_the_citation_know_the_version():
+    assert f"\n## [{minloro.__version__}] - " in (ROOT / "CHANGELOG.md").read_text()
+    assert f"\nversion: {minloro.__version__}\n" in (ROOT / "CITATION.cff").read_text()
