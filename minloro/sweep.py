@@ -47,6 +47,7 @@ def process_pool(workers: int) -> Iterator[Executor | None]:
     except BaseException:
         for process in set(multiprocessing.active_children()) - before:
             process.terminate()
+        executor._call_queue._reader.close()  # where nobody reads, Python 3.10 would wait for ever to hand over the next job
         raise
     finally:
         executor.shutdown(wait=True, cancel_futures=True)
@@ -74,5 +75,4 @@ def _start_worker() -> None:
     """Leave Ctrl-C to the parent process, and end with it should it be killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    parent = multiprocessing.parent_process()
-    threading.Thread(target=lambda: (wait([parent.sentinel]), os._exit(1)), daemon=True).start()
+    threading.Thread(target=lambda: (wait([multiprocessing.parent_process().sentinel]), os._exit(1)), daemon=True).start()

@@ -1,11 +1,14 @@
 """The house: imports run one way, modules stay small, randomness comes from generators."""
 
 import ast
+import configparser
 import re
 import tokenize
 from pathlib import Path
 
 import pytest
+
+import minloro
 
 PACKAGE = Path(__file__).resolve().parents[1] / "minloro"
 ROOT = PACKAGE.parent
@@ -95,3 +98,20 @@ def test_public_names_are_documented():
         for node in tree.body:
             if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
                 assert ast.get_docstring(node), f"{name}.{node.name}"
+
+
+def test_every_dependency_has_a_lower_bound():
+    """One that .ci/lower_bounds finds: a line of its own, NAME>=VERSION and nothing else."""
+    settings = configparser.ConfigParser()
+    settings.read(ROOT / "setup.cfg")
+    lines = (settings["options"]["install_requires"], *settings["options.extras_require"].values())
+    wanted = " ".join(lines).split()
+    assert {"numpy", "pytest"} < {line.partition(">=")[0] for line in wanted}
+    assert all(re.fullmatch(r"[a-z0-9-]+>=[0-9.]+", line) for line in wanted), wanted
+    found = re.findall(r"^ +([a-z0-9-]+>=.+)", (ROOT / "setup.cfg").read_text(), re.MULTILINE)
+    assert sorted(found) == sorted(wanted)
+
+
+def test_the_changelog_and_the_citation_know_the_version():
+    assert f"\n## [{minloro.__version__}] - " in (ROOT / "CHANGELOG.md").read_text()
+    assert f"\nversion: {minloro.__version__}\n" in (ROOT / "CITATION.cff").read_text()
