@@ -11,8 +11,9 @@ counted in environment steps, D's included, and a uniformly random policy's data
 import hashlib
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import gymnasium as gym
@@ -32,6 +33,7 @@ GRID = 200  # environment steps between two evaluations; one round of the paper
 ARMS = ("rl", "loro", "random-data", "mix", "llm")
 ABLATION = "own-data"  # a further arm
 PRETRAINED = ("loro", "random-data", ABLATION)
+MOST_FEATURES = 2**25  # numbers that the features of D may be beyond its observations: those of 200,000 rows in cartpole
 
 
 class EpisodeReturn(NamedTuple):
@@ -62,17 +64,17 @@ def collect(
     policy = LLMPolicy(task, llm, seed, transcript, on_call)
     shared: tuple[list, list] = ([], [])  # rows and sources of all episodes, where the prompt remembers them
 
-    def play(episode: int) -> tuple[list, list, bool]:
+    def play(episode: int) -> tuple[list, list]:
         rows, sources = shared if task.prompt.remembers else ([], [])
         start, choose = len(rows), partial(policy.choose, episode=episode)
         try:
             play_episode(task.make_env(), choose, episode, stream_seed(seed, "collection", episode), rows, sources)
         except BudgetSpent:
-            return [], [], False
+            return [], []
         except BaseException:
             transcript.stopped = True  # the other threads need not go on
             raise
-        return rows[start:], sources[start:], True
+        return rows[start:], sources[start:]
 
     pool = ThreadPoolExecutor(1 if task.prompt.remembers else concurrency)
     futures = [pool.submit(play, episode) for episode in range(episodes)]
@@ -84,10 +86,8 @@ def collect(
         pool.shutdown(wait=False)
         raise
     pool.shutdown()
-    rows = [row for episode, _, _ in played for row in episode]
-    sources = [source for _, episode, _ in played for source in episode]
-    finished = sum(complete for *_, complete in played)
-    if not finished:
+    rows, sources = ([item for part in parts for item in part] for parts in zip(*played, strict=True))
+    if not rows:
         raise BudgetSpent
     metadata = _metadata(task, seed, llm.source) | {"model": ", ".join(sorted(policy.models)), "llm": dict(policy.counts)}
     metadata |= {"sampling": llm.settings | {"dropped": sorted(policy.dropped)}, "episodes_asked": episodes}
@@ -103,11 +103,8 @@ def collect_random(task: Task, transitions: int, seed: int = 0, step_limit: int 
     episodes see more starts than few long ones, and that should not be taken for the model's doing.
     """
     rng = stream(seed, "random-data")
-
-    def choose(observation, rows, step):
-        return task.random_action(rng), "random"
-
-    return _collect_steps(task, transitions, seed, step_limit, choose, "random-data", "uniformly random policy")
+    args = task, transitions, seed, step_limit, lambda *_: (task.random_action(rng), "random")
+    return _collect_steps(*args, "random-data", "uniformly random policy")
 
 
 def collect_own(task: Task, transitions: int, seed: int = 0, step_limit: int | None = None) -> Transitions:
@@ -134,21 +131,24 @@ def _collect_steps(task: Task, transitions: int, seed: int, step_limit: int | No
     step_limit = min(step_limit or task.step_limit, task.step_limit)
     if transitions < 1:
         raise UserError(f"{transitions} transitions make no data set: at least 1 is needed")
-    env, rows, sources, episode = task.make_env(), [], [], 0
-    while len(rows) < transitions:
-        start = len(rows)
-        play_episode(env, choose, episode, stream_seed(seed, name, episode), rows, sources, transitions, step_limit)
-        episode += 1
-    terminated = rows[-1][4]
-    unfinished = not terminated and len(rows) - start < step_limit
+    env, parts, rows, missing = task.make_env(), [], [], transitions
+    while missing:
+        # What was played is kept as arrays, a fraction of the tuples' size; `choose` may look back at the last row.
+        rows, sources, env_seed = rows[-1:], [], stream_seed(seed, name, len(parts))
+        play_episode(env, choose, len(parts), env_seed, rows, sources, min(step_limit, missing))
+        parts.append(from_rows(rows[-len(sources) :], sources, {}))
+        missing -= len(parts[-1])
+    unfinished = not parts[-1].terminated[-1] and len(parts[-1]) < step_limit
     metadata = _metadata(task, seed, source) | {"last_episode_unfinished": unfinished, "collection_step_limit": step_limit}
-    return from_rows(rows, sources, metadata)
+    columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in parts[0].columns}
+    return Transitions(**columns, metadata=metadata).read_only()
 
 
 def pretrain(agent, data: Transitions, updates: int = 3000, seed: int = 0) -> None:
     """Take `updates` gradient steps on minibatches of D. The agent is changed in place; nothing is played."""
     if not agent.batch_size:
         raise UserError("an agent that learns from each transition once, batch_size 0, cannot be pretrained")
+    agent = _learner(agent, data)
     observations = agent.encode(data.observations)
     buffer = ReplayBuffer(len(data), observations[0], data.actions[0])
     buffer.hold(data, observations, agent.encode(data.next_observations))
@@ -177,6 +177,7 @@ def finetune(
     replay_rng, exploration = stream(seed, "replay"), stream(seed, "exploration")
     offline = task.offline if offline is None else offline
     share = None if isinstance(offline, str) else offline
+    agent = _learner(agent, None if offline == "drop" else data)
     start = 0 if data is None else len(data)
     if start >= steps:
         raise UserError(f"D's {start} transitions use up the budget of {steps} steps: give more steps or less data")
@@ -206,6 +207,23 @@ def finetune(
     return returns
 
 
+def _learner(agent, data: Transitions | None):
+    """Return `agent`, or where D has too many rows for all of their features, a view of it that encodes only what is drawn.
+
+    Its buffer holds observations. An update takes longer, but the memory is that of D, however many features there are.
+    """
+    first = None if data is None or not agent.batch_size else data.observations[0]
+    if first is None or 2 * len(data) * (np.size(agent.encode(first)) - np.size(first)) <= MOST_FEATURES:
+        return agent
+
+    def update(batch, rng):
+        drawn = {name: agent.encode(getattr(batch, name)) for name in ("observations", "next_observations")}
+        return agent.update(replace(batch, **drawn), rng)
+
+    about = {"batch_size": agent.batch_size, "pretraining": getattr(agent, "pretraining", nullcontext)}
+    return SimpleNamespace(encode=np.array, act=lambda o, rng=None: agent.act(agent.encode(o), rng), update=update, **about)
+
+
 def _learn(agent, buffer: ReplayBuffer, row: tuple, rng: np.random.Generator, share: float | None = None) -> None:
     """Take one learning step after the transition `row`, in the order of transitions.COLUMNS, observations encoded."""
     if not agent.batch_size:
@@ -219,8 +237,7 @@ def _learn(agent, buffer: ReplayBuffer, row: tuple, rng: np.random.Generator, sh
 def _online_buffer(task: Task, agent, encoded, online_steps: int, data: Transitions | None) -> ReplayBuffer:
     """Return a buffer with room for D, if any, and all online steps."""
     example = task.random_action(np.random.default_rng(0))  # only its shape and type are used
-    kept = 0 if data is None else len(data)
-    buffer = ReplayBuffer(kept + online_steps, encoded, example)
+    buffer = ReplayBuffer(len(data or ()) + online_steps, encoded, example)
     if data is not None:
         buffer.hold(data, agent.encode(data.observations), agent.encode(data.next_observations))
     return buffer
@@ -266,11 +283,5 @@ def data_returns(data: Transitions) -> list[EpisodeReturn]:
 
 
 def _metadata(task: Task, seed: int, source: str) -> dict:
-    versions = {"minloro": minloro.__version__, "numpy": np.__version__, "gymnasium": gym.__version__}
-    return {
-        "environment": task.environment,
-        "collection_step_limit": task.step_limit,
-        "seed": seed,
-        "source": source,
-        "versions": versions,
-    }
+    metadata = {"environment": task.environment, "collection_step_limit": task.step_limit, "seed": seed, "source": source}
+    return metadata | {"versions": {"minloro": minloro.__version__, "numpy": np.__version__, "gymnasium": gym.__version__}}

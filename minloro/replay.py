@@ -12,18 +12,17 @@ from minloro.transitions import COLUMNS, Transitions
 class ReplayBuffer:
     """Hold at most `capacity` transitions; when full, the oldest one that is not part of D makes room.
 
-    `observation` and `action` are examples (arrays or scalars) that fix the shapes and types of the rows.
+    `observation` and `action` are examples (arrays or scalars) that fix the shapes and types of the rows. Numbers with a
+    fraction are held as float32, which is what learning computes with, whatever the environment hands out.
     """
 
     def __init__(self, capacity: int, observation, action):
-        observation, action = np.asarray(observation), np.asarray(action)
         self.capacity, self.size, self.n_data = capacity, 0, 0
         self._next = 0  # the row that is written next
-        rows = {"observations": observation, "next_observations": observation, "actions": action}
-        kinds = {"rewards": np.float32, "terminated": bool, "truncated": bool, "episode": np.int64}
+        examples = map(np.asarray, (observation, action, 0.0, observation, False, False, 0))  # in the order of COLUMNS
         self._columns = {
-            name: np.zeros((capacity, *rows[name].shape), rows[name].dtype) if name in rows else np.zeros(capacity, kinds[name])
-            for name in COLUMNS
+            name: np.zeros((capacity, *example.shape), np.float32 if example.dtype.kind == "f" else example.dtype)
+            for name, example in zip(COLUMNS, examples, strict=True)
         }
         self._arrays = tuple(self._columns.values())  # in the order of COLUMNS
 

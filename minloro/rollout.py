@@ -13,28 +13,19 @@ _ACTIONS = "an int below n for Discrete actions (as TabularQ and LinearQ do), an
 
 
 def play_episode(
-    env: gym.Env,
-    choose: Callable,
-    episode: int,
-    env_seed: int,
-    rows: list[tuple],
-    sources: list[str],
-    most_rows: int | None = None,
-    most_steps: int | None = None,
+    env: gym.Env, choose: Callable, episode: int, env_seed: int, rows: list, sources: list, most_steps: int | None = None
 ) -> None:
     """Play one episode from `env_seed` and append its transitions to `rows`, in the order of transitions.COLUMNS.
 
     `choose(observation, rows, step)` returns an action and how it came about, which is appended to `sources`; it sees all
-    rows so far, those of earlier episodes too. At `most_rows` rows, and after `most_steps` steps, the episode is cut off:
-    its last row is truncated.
+    rows so far, those of earlier episodes too. After `most_steps` steps the episode is cut off: its last row is truncated.
     """
     observation = copy(env.reset(seed=env_seed)[0])
     step, ended = 0, False
     while not ended:
         action, source = choose(observation, rows, step)
         next_observation, reward, terminated, truncated, _ = env.step(action)
-        cut = len(rows) + 1 == most_rows or step + 1 == most_steps
-        truncated = truncated or (cut and not terminated)
+        truncated = truncated or (step + 1 == most_steps and not terminated)
         next_observation = copy(next_observation)  # an environment may write the next one into the same array
         rows.append((observation, action, float(reward), next_observation, bool(terminated), bool(truncated), episode))
         sources.append(source)
@@ -78,10 +69,10 @@ def unreproduced(task, data: Transitions) -> np.ndarray | None:
     probability is right.
     """
     if task.transition_table is not None:
-        outcomes = ((task.transition_table[s][a], s_next, r, end) for s, a, s_next, r, end in zip(
-            *(getattr(data, name).tolist() for name in ("observations", "actions")), data.next_observations.tolist(),
-            data.rewards.tolist(), data.terminated.tolist(), strict=True))  # fmt: skip
-        return np.array([(s_next, r, end) not in {t[1:] for t in table if t[0] > 0} for table, s_next, r, end in outcomes])
+        names = ("observations", "actions", "next_observations", "rewards", "terminated")
+        rows = zip(*(getattr(data, name).tolist() for name in names), strict=True)
+        possible = ((tuple(outcome), task.transition_table[s][a]) for s, a, *outcome in rows)
+        return np.array([outcome not in {t[1:] for t in table if t[0] > 0} for outcome, table in possible])
     if task.set_state is None:
         return None
     env = task.make_env().unwrapped

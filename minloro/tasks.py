@@ -11,6 +11,7 @@ from functools import cached_property, partial
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.spaces import Box, Discrete
 
 from minloro.agents.actor_critic import ActorCritic
 from minloro.agents.features import FourierBasis, RadialBasis
@@ -71,10 +72,14 @@ class Task:
     paper: Mapping[str, float | str] = field(default_factory=dict)
 
     def make_env(self) -> gym.Env:
-        """Return a fresh environment that truncates after `step_limit` steps."""
-        if self.env_factory is not None:
-            return gym.wrappers.TimeLimit(self.env_factory(), self.step_limit)
-        return gym.make(self.environment, max_episode_steps=self.step_limit, disable_env_checker=True)
+        """Return a fresh environment that truncates after `step_limit` steps; raise UserError where its spaces do not do."""
+        make = self.env_factory or partial(gym.make, self.environment, max_episode_steps=-1, disable_env_checker=True)
+        env = gym.wrappers.TimeLimit(make(), self.step_limit)
+        if not isinstance(env.observation_space, Discrete | Box):
+            raise UserError(f"observations of {self.name} are {env.observation_space}, not a Box or Discrete: flatten them")
+        if not (isinstance(space := env.action_space, Discrete) or (isinstance(space, Box) and space.is_bounded())):
+            raise UserError(f"actions of {self.name} are {space}, neither Discrete nor a Box with finite bounds: rescale them")
+        return env
 
     def make_agent(self, seed: int = 0):
         """Return an untrained agent; where its initial weights are random, they are drawn from `seed`."""
@@ -89,12 +94,12 @@ class Task:
     @cached_property
     def transition_table(self) -> dict | None:
         """The environment's own P[state][action], where it has one."""
-        return getattr(self.make_env().unwrapped, "P", None)
+        return getattr(self.make_env().unwrapped, "P", None) if isinstance(self.spaces[0], Discrete) else None
 
     def random_action(self, rng: np.random.Generator):
         """Draw a uniformly random action."""
         space = self.spaces[1]
-        if isinstance(space, gym.spaces.Discrete):
+        if isinstance(space, Discrete):
             return int(space.start + rng.integers(space.n))
         return rng.uniform(space.low, space.high).astype(space.dtype)
 
@@ -209,19 +214,8 @@ def _taxi() -> Task:
     )  # fmt: skip
 
 
-def _pong() -> Task:
-    return Task(
-        "pong", "ALE/Pong-v5", step_limit=200, env_factory=Pong,
-        agent=partial(_linear_agent, basis=partial(PongFeatures, order=4), n_actions=3, step_size=0.0001,
-                      discount=0.98, epsilon=0.05, target_step_size=0.02),
-        steps=40_000, threshold=0, prompt=prompts.pong_prompt(200), stand_in_rule=standin.pong_rule,
-        paper={"rounds": 200, "rl": -2088, "loro": -1765, "llm": -993,
-               "remark": " (of a game that applies every action twice: not comparable)"},
-    )  # fmt: skip
-
-
 _MAKERS = (_cartpole, _mountaincar, _acrobot, _pendulum, _frozenlake, _cliffwalking, _taxi, _pong)
-_TASKS = {maker.__name__.strip("_"): maker for maker in _MAKERS}
+_TASKS = {make.__name__[1:]: make for make in _MAKERS}
 TASK_NAMES = tuple(_TASKS)
 
 

@@ -45,10 +45,14 @@ class Transitions:
     def __len__(self) -> int:
         return len(self.actions)
 
+    @property
+    def columns(self) -> dict[str, np.ndarray]:
+        """Every array by its name; `source` only where it is known."""
+        return {name: getattr(self, name) for name in (*COLUMNS, "source") if getattr(self, name) is not None}
+
     def rows(self, index) -> "Transitions":
         """Return the rows that `index` selects: a slice, a mask or an array of positions."""
-        columns = {name: getattr(self, name)[index] for name in COLUMNS}
-        return replace(self, **columns, source=None if self.source is None else self.source[index])
+        return replace(self, **{name: column[index] for name, column in self.columns.items()})
 
     def first_episodes(self, n: int) -> "Transitions":
         """Return the first n episodes; what the metadata say of the whole is left out of a part."""
@@ -136,11 +140,8 @@ def from_rows(rows: Sequence[tuple], sources: Sequence[str] | None, metadata: di
 
 def save_transitions(path: str | Path, data: Transitions) -> None:
     """Write `data` as one .npz; `path` is never half a file."""
-    columns = {name: getattr(data, name) for name in COLUMNS}
-    if data.source is not None:
-        columns["source"] = data.source
     metadata = json.dumps({"schema_version": SCHEMA_VERSION, **data.metadata})
-    replace_file(path, lambda file: np.savez(file, **columns, metadata=np.array(metadata)))
+    replace_file(path, lambda file: np.savez(file, **data.columns, metadata=np.array(metadata)))
 
 
 def load_transitions(path: str | Path, task) -> Transitions:
@@ -153,8 +154,7 @@ def load_transitions(path: str | Path, task) -> Transitions:
         raise UserError(f"{path}: its metadata is not a JSON text with the key 'environment'") from None
     if environment != task.environment:
         raise UserError(f"{path} holds transitions of {environment}, the task {task.name} plays {task.environment}")
-    source = arrays.pop("source", None)
-    data = Transitions(**{name: arrays[name] for name in COLUMNS}, source=source, metadata=metadata)
+    data = Transitions(**arrays, metadata=metadata)
     for problem in _problems(data, *task.spaces):
         raise UserError(f"{path}: {problem}")
     kinds = {"rewards": np.float64, "terminated": bool, "truncated": bool, "episode": np.int64}
@@ -164,13 +164,9 @@ def load_transitions(path: str | Path, task) -> Transitions:
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                raise ValueError("a single array")
             arrays = {name: file[name] for name in (*COLUMNS, "metadata", "source") if name in file.files}
     except OSError:
-        raise UserError(
-            f"{path}: there is no such file to read; give the .npz of an earlier run or of published rollouts"
-        ) from None
+        raise UserError(f"{path}: there is no such file; give the .npz of an earlier run or of published rollouts") from None
     except Exception as error:  # whatever a damaged archive makes zipfile, zlib and NumPy raise
         if "allow_pickle" in str(error):
             raise UserError(f"{path} holds pickled Python objects, which are never loaded; save plain arrays") from None
@@ -188,10 +184,8 @@ def _problems(data: Transitions, observation_space, action_space):
         yield "it holds no transitions"
     shapes = {"observations": (n, *observation_space.shape), "next_observations": (n, *observation_space.shape)}
     shapes["actions"] = (n, *action_space.shape)
-    optional = ("source",) if data.source is not None else ()
-    for name in (*COLUMNS, *optional):
-        array, shape = getattr(data, name), shapes.get(name, (n,))
-        if array.shape != shape:
+    for name, array in data.columns.items():
+        if array.shape != (shape := shapes.get(name, (n,))):
             yield f"{name} has the shape {array.shape}, expected {shape}"
         if name == "source":
             continue

@@ -308,7 +308,7 @@ def test_an_end_at_the_time_limit_is_an_end(cartpole):
     """When an episode terminates on the very step at which it would be cut off, it is terminated and not truncated."""
     rows, sources = [], []
     env = Counting()
-    rollout.play_episode(env, lambda o, r, step: (int(step == 3), "x"), 0, 0, rows, sources, most_rows=4)
+    rollout.play_episode(env, lambda o, r, step: (int(step == 3), "x"), 0, 0, rows, sources, most_steps=4)
     assert [row[4:6] for row in rows] == [(False, False)] * 3 + [(True, False)]
 
 

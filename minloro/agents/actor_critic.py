@@ -101,7 +101,10 @@ class ActorCritic(Checkpoint):
 
     def encode(self, observations) -> np.ndarray:
         """Return one observation, (S,), or many, (…, S), in the learner's precision."""
-        return np.array(observations, self.dtype)  # a copy: an environment may reuse its array
+        encoded, size = np.array(observations, self.dtype), self._pairs.shape[1] - len(self.low)  # a copy: it may be reused
+        if encoded.shape[-1:] != (size,):
+            raise UserError(f"observations have the shape {encoded.shape[-1:]}, the actor-critic was made for ({size},)")
+        return encoded
 
     def act(self, observation: np.ndarray, rng: np.random.Generator | None = None) -> np.ndarray:
         """Return the policy's mode, squashed, as an action, (A,); with a generator, a sample of the policy."""
@@ -114,6 +117,8 @@ class ActorCritic(Checkpoint):
 
     def update(self, batch: Transitions, rng: np.random.Generator) -> np.ndarray:
         """Take one Adam step on the critics, the policy and the temperature; return the critics' td_error, (2, B)."""
+        if batch.actions.shape[1:] != self.low.shape:
+            raise UserError(f"actions have the shape {batch.actions.shape[1:]}, the actor-critic was made for {self.low.shape}")
         noise = rng.standard_normal((2, self.batch_size, len(self.low)), self.dtype)  # for s' and for s
         td_error = self._fill_gradients(batch, *noise)
         self._adam_step()

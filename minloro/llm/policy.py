@@ -3,6 +3,9 @@
 import threading
 from collections import Counter
 
+import numpy as np
+
+from minloro.errors import UserError
 from minloro.llm.transcript import Transcript
 from minloro.randomness import stream
 
@@ -33,12 +36,11 @@ class LLMPolicy:
             reply, action = self.transcript.ask(self.llm, messages, (self.seed, episode, step, attempt), prompt.parse)
             self._count(reply, action)
             if action is not None:
+                if not self.task.spaces[1].contains(np.asarray(action)):
+                    raise UserError(f"the prompt reads an answer as {action!r}, which is no action of {self.task.spaces[1]}")
                 return action, source
-            messages = [
-                *messages,
-                {"role": "assistant", "content": reply.answer[-REPEATED:] or "(no answer)"},
-                {"role": "user", "content": prompt.reminder},
-            ]
+            answer = {"role": "assistant", "content": reply.answer[-REPEATED:] or "(no answer)"}
+            messages = [*messages, answer, {"role": "user", "content": prompt.reminder}]
         with self._lock:
             self.counts["fallbacks"] += 1
         return self.task.random_action(stream(self.seed, "fallback", episode, step)), "fallback"
