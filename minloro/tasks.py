@@ -214,6 +214,17 @@ def _taxi() -> Task:
     )  # fmt: skip
 
 
+def _pong() -> Task:
+    return Task(
+        "pong", "ALE/Pong-v5", step_limit=200, env_factory=Pong,
+        agent=partial(_linear_agent, basis=partial(PongFeatures, order=4), n_actions=3, step_size=0.0001,
+                      discount=0.98, epsilon=0.05, target_step_size=0.02),
+        steps=40_000, threshold=0, prompt=prompts.pong_prompt(200), stand_in_rule=standin.pong_rule,
+        paper={"rounds": 200, "rl": -2088, "loro": -1765, "llm": -993,
+               "remark": " (of a game that applies every action twice: not comparable)"},
+    )  # fmt: skip
+
+
 _MAKERS = (_cartpole, _mountaincar, _acrobot, _pendulum, _frozenlake, _cliffwalking, _taxi, _pong)
 _TASKS = {make.__name__[1:]: make for make in _MAKERS}
 TASK_NAMES = tuple(_TASKS)
