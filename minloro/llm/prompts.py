@@ -154,6 +154,23 @@ def side(value: float, digits: int, negative: str, zero: str, positive: str) -> 
     return zero if rounded == 0 else negative if rounded < 0 else positive
 
 
+def quantity(name: str, value: float, digits: int, unit: str, words: tuple[str, str, str], beside: str = "") -> str:
+    """Return a line with a signed number and the words for its sign: those for negative, zero and positive.
+
+    >>> quantity("Car velocity", 0.0, 4, "a step", DRIVING)
+    'Car velocity: 0.0000 a step, standing still'
+    """
+    return f"{name}: {signed(value, digits, unit)}{beside}, {side(value, digits, *words)}"
+
+
+def _state(*lines: str) -> str:
+    return "\n".join(("The current state:", *lines))
+
+
+DRIVING = ("moving to the left", "standing still", "moving to the right")
+SWINGING = ("turning clockwise", "not turning", "turning counter-clockwise")
+
+
 def cartpole_prompt(step_limit: int) -> Prompt:
     """CartPole-v1: two actions, four signed quantities."""
     rules = (
@@ -173,18 +190,13 @@ def cartpole_prompt(step_limit: int) -> Prompt:
 
 def _describe_cartpole(observation, rows: list) -> str:
     x, velocity, angle, turning = (float(value) for value in observation)
-    position_words = side(x, 3, "left of the centre", "at the centre", "right of the centre")
-    velocity_words = side(velocity, 3, "moving to the left", "standing still", "moving to the right")
-    angle_words = side(angle, 4, "leaning to the left", "upright", "leaning to the right")
-    turning_words = side(turning, 3, "turning to the left", "not turning", "turning to the right")
     degrees = signed(angle * 57.29578, 2, "degrees")
-    return (
-        "The current state:\n"
-        f"Cart position: {signed(x, 3, 'm')}, {position_words}\n"
-        f"Cart velocity: {signed(velocity, 3, 'm/s')}, {velocity_words}\n"
-        f"Pole angle: {signed(angle, 4, 'rad')} ({degrees}), {angle_words}\n"
-        f"Pole angular velocity: {signed(turning, 3, 'rad/s')}, {turning_words}\n"
-        "Which way do you push the cart?"
+    return _state(
+        quantity("Cart position", x, 3, "m", ("left of the centre", "at the centre", "right of the centre")),
+        quantity("Cart velocity", velocity, 3, "m/s", DRIVING),
+        quantity("Pole angle", angle, 4, "rad", ("leaning to the left", "upright", "leaning to the right"), f" ({degrees})"),
+        quantity("Pole angular velocity", turning, 3, "rad/s", ("turning to the left", "not turning", "turning to the right")),
+        "Which way do you push the cart?",
     )
 
 
@@ -207,12 +219,10 @@ def mountaincar_prompt(step_limit: int) -> Prompt:
 def _describe_mountaincar(observation, rows: list) -> str:
     position, velocity = (float(value) for value in observation)
     place = side(position + 0.5236, 3, "on the left hill", "at the bottom of the valley", "on the right hill")
-    motion = side(velocity, 4, "moving to the left", "standing still", "moving to the right")
-    return (
-        "The current state:\n"
-        f"Car position: {signed(position, 3)}, {place}\n"
-        f"Car velocity: {signed(velocity, 4)} a step, {motion}\n"
-        "Which action do you take?"
+    return _state(
+        f"Car position: {signed(position, 3)}, {place}",
+        quantity("Car velocity", velocity, 4, "a step", DRIVING),
+        "Which action do you take?",
     )
 
 
@@ -235,15 +245,15 @@ def _describe_acrobot(observation, rows: list) -> str:
     cos1, sin1, cos2, sin2, speed1, speed2 = (float(value) for value in observation)
     upper, lower = math.atan2(sin1, cos1), math.atan2(sin2, cos2)
     height = -cos1 - (cos1 * cos2 - sin1 * sin2)  # of the tip, cos(a + b) written out
-    lines = ["The current state:"]
-    for name, angle, speed, zero in (("Upper", upper, speed1, "straight down"), ("Lower", lower, speed2, "in line")):
-        lean = side(angle, 3, "clockwise", zero, "counter-clockwise")
-        turn = side(speed, 2, "turning clockwise", "not turning", "turning counter-clockwise")
-        lines.append(f"{name} link angle: {signed(angle, 3, 'rad')}, {lean}")
-        lines.append(f"{name} link angular velocity: {signed(speed, 2, 'rad/s')}, {turn}")
-    level = side(height, 2, "below the fixed point", "level with the fixed point", "above the fixed point")
-    lines.append(f"Height of the tip: {signed(height, 2, 'm')}, {level}")
-    return "\n".join([*lines, "Which torque do you apply?"])
+    level = ("below the fixed point", "level with the fixed point", "above the fixed point")
+    return _state(
+        quantity("Upper link angle", upper, 3, "rad", ("clockwise", "straight down", "counter-clockwise")),
+        quantity("Upper link angular velocity", speed1, 2, "rad/s", SWINGING),
+        quantity("Lower link angle", lower, 3, "rad", ("clockwise", "in line", "counter-clockwise")),
+        quantity("Lower link angular velocity", speed2, 2, "rad/s", SWINGING),
+        quantity("Height of the tip", height, 2, "m", level),
+        "Which torque do you apply?",
+    )
 
 
 def pendulum_prompt(step_limit: int) -> ContinuousPrompt:
@@ -264,15 +274,11 @@ def _describe_pendulum(observation, rows: list) -> str:
     cos, sin, speed = (float(value) for value in observation)
     angle = math.atan2(sin, cos)
     degrees = signed(math.degrees(angle), 1, "degrees")
-    lean = side(angle, 3, "clockwise from upright", "upright", "counter-clockwise from upright")
-    turn = side(speed, 2, "turning clockwise", "not turning", "turning counter-clockwise")
-    towards = "" if round(angle, 3) == 0 or round(speed, 2) == 0 else ", towards" if angle * speed < 0 else ", away from"
-    return (
-        "The current state:\n"
-        f"Angle: {signed(angle, 3, 'rad')} ({degrees}), {lean}\n"
-        f"Angular velocity: {signed(speed, 2, 'rad/s')}, {turn}{towards}{' the upright position' * bool(towards)}\n"
-        "Which torque do you apply?"
-    )
+    lean = ("clockwise from upright", "upright", "counter-clockwise from upright")
+    turn = quantity("Angular velocity", speed, 2, "rad/s", SWINGING)
+    if round(angle, 3) and round(speed, 2):
+        turn += f", {'towards' if angle * speed < 0 else 'away from'} the upright position"
+    return _state(quantity("Angle", angle, 3, "rad", lean, f" ({degrees})"), turn, "Which torque do you apply?")
 
 
 def pong_prompt(step_limit: int) -> Prompt:
@@ -300,5 +306,5 @@ def _describe_pong(observation, rows: list) -> str:
         place = side(below, 0, f"{-below} pixels above", "level with", f"{below} pixels below")
         ball = [f"Ball: x {x}, height {height}", f"Its motion, in pixels a decision: {across}, {down}"]
         ball.append(f"The ball is {place} your paddle.")
-    lines = ["The current state:", f"Your paddle: height {paddle}", f"The opponent's paddle: height {opponent}", *ball]
-    return "\n".join([*lines, f"Points: you {won}, the opponent {lost}", "What do you do?"])
+    heights = f"Your paddle: height {paddle}", f"The opponent's paddle: height {opponent}"
+    return _state(*heights, *ball, f"Points: you {won}, the opponent {lost}", "What do you do?")
