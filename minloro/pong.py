@@ -17,7 +17,6 @@ from minloro.errors import UserError
 # Where the numbers lie in RAM. Heights are those of upper edges and grow downwards; x grows to the right, where we play.
 LABELS = {"paddle": 51, "opponent": 50, "ball_x": 49, "ball_y": 54, "opponent_score": 13, "score": 14}
 MOVES = (0, 2, 3)  # stay, up, down: the emulator's NOOP, RIGHT and LEFT
-MIDDLE = 6  # from the upper edges of ball and paddle to their middles: the paddle is 16 pixels high, the ball 4
 MOST_WAITING = 30  # frames before an episode
 
 
@@ -68,15 +67,18 @@ class Pong(gym.Env):
 class PongFeatures:
     """A Fourier basis on pairs of what matters: how far the ball is below the paddle, its x and velocity, the paddle.
 
-    The opponent and the scores are left out: they change little in where the next ball has to be met.
+    The opponent and the scores are left out: they change little in where the next ball has to be met. The middle of the ball
+    is at that of the paddle where their upper edges are 6 pixels apart: the paddle is 16 pixels high, the ball 4.
     """
 
     def __init__(self, order: int):
-        low, high = [-40, 50, -6, -12, 38], [40, 205, 6, 12, 203]
-        self._basis = FourierBasis(low, high, order, interactions=2)
+        # Ball y less paddle; ball x; velocity in x; velocity in y; paddle.
+        self._basis = FourierBasis([-34, 50, -6, -12, 38], [56, 205, 6, 12, 203], order, interactions=2)
         self.size = self._basis.size
+        self._chosen = np.zeros((8, 5), np.float32)  # of an observation
+        self._chosen[[3, 2, 4, 5, 0], range(5)] = 1
+        self._chosen[0, 0] = -1
 
     def __call__(self, observations: np.ndarray) -> np.ndarray:
         """Map observations (…, 8) to features (…, D), float32."""
-        paddle, _, x, y, *velocity = np.moveaxis(np.asarray(observations, np.float32)[..., :6], -1, 0)
-        return self._basis(np.stack((y - paddle - MIDDLE, x, *velocity, paddle), axis=-1))
+        return self._basis(np.asarray(observations, np.float32).dot(self._chosen))
