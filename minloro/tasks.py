@@ -4,8 +4,8 @@ A task of your own needs no change here: build a Task from a Gymnasium environme
 minloro.loro (the README shows one).
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import cached_property, partial
 
@@ -35,7 +35,7 @@ class GridMap:
     columns: int
     moves: tuple[tuple[int, int] | str, ...]
     marks: Mapping[int, str]
-    never_left: tuple[int, ...] = ()
+    never_left: Sequence[int] = ()
     states_per_cell: int = 1
     offset: int = 0
     about: str = ""
@@ -104,17 +104,13 @@ class Task:
         return rng.uniform(space.low, space.high).astype(space.dtype)
 
 
-# Values of states and actions start at a constant, so that the first three ignore the generator of initial weights.
-def _linear_agent(rng, basis, n_actions: int, **settings) -> LinearQ:
-    return LinearQ(basis(), n_actions, **settings)
+# Their values start at a constant, so that these two ignore the generator of initial weights.
+def _linear(rng, features, n_actions: int, **settings) -> LinearQ:
+    return LinearQ(features, n_actions, **settings)
 
 
-def _tabular_agent(rng, n_states: int, n_actions: int, **settings) -> TabularQ:
+def _tabular(rng, n_states: int, n_actions: int, **settings) -> TabularQ:
     return TabularQ(n_states, n_actions, **settings)
-
-
-def _actor_critic(rng, observation_size: int, low, high, **settings) -> ActorCritic:
-    return ActorCritic(observation_size, low, high, rng, **settings)
 
 
 def _set_cartpole_state(env: gym.Env, observation: np.ndarray) -> None:
@@ -131,102 +127,77 @@ def _set_acrobot_state(env: gym.Env, observation: np.ndarray) -> None:
     env.state = np.array([np.arctan2(sin1, cos1), np.arctan2(sin2, cos2), speed1, speed2])
 
 
-def _cartpole() -> Task:
-    # The velocities are unbounded; a pole that has not fallen is rarely faster than this.
-    edge = np.array([2.4, 3.0, 0.21, 3.5])
-    return Task(
-        "cartpole", "CartPole-v1", step_limit=200,
-        agent=partial(_linear_agent, basis=partial(FourierBasis, -edge, edge, order=2), n_actions=2,
-                      step_size=0.003, target_step_size=0.02),
-        steps=6_000, threshold=195, prompt=prompts.cartpole_prompt(200), stand_in_rule=standin.cartpole_rule,
-        set_state=_set_cartpole_state, paper={"rounds": 150, "rl": 24411, "loro": 27078, "llm": 5140},
-    )  # fmt: skip
-
-
-def _mountaincar() -> Task:
-    return Task(
-        "mountaincar", "MountainCar-v0", step_limit=200,
-        agent=partial(_linear_agent, basis=partial(RadialBasis, [-1.2, -0.07], [0.6, 0.07], per_dimension=10, width=0.7),
-                      n_actions=3, step_size=0.05, target_step_size=0.02),
-        steps=30_000, threshold=-130, prompt=prompts.mountaincar_prompt(200), stand_in_rule=standin.mountaincar_rule,
-        set_state=_set_mountaincar_state, paper={"rounds": 300, "rl": -57616, "loro": -45453, "llm": -60000},
-    )  # fmt: skip
-
-
-def _acrobot() -> Task:
-    # The speeds are clipped at 4 pi and 9 pi by the environment, and seldom reach two thirds of that.
-    edge = np.array([1.0, 1.0, 1.0, 1.0, 9.0, 18.0])
-    return Task(
-        "acrobot", "Acrobot-v1", step_limit=500,
-        agent=partial(_linear_agent, basis=partial(FourierBasis, -edge, edge, order=4, interactions=2), n_actions=3,
-                      step_size=0.001),
-        steps=20_000, threshold=-120, prompt=prompts.acrobot_prompt(500), stand_in_rule=standin.acrobot_rule,
-        set_state=_set_acrobot_state,
-    )  # fmt: skip
-
-
 def _set_pendulum_state(env: gym.Env, observation: np.ndarray) -> None:
     cos, sin, speed = np.asarray(observation, np.float64)
     env.state = np.array([np.arctan2(sin, cos), speed])
 
 
-def _pendulum() -> Task:
-    return Task(
+# The velocities are unbounded; a pole that has not fallen is rarely faster than this.
+CARTPOLE_EDGE = np.array([2.4, 3.0, 0.21, 3.5])
+# The speeds are clipped at 4 pi and 9 pi by the environment, and seldom reach two thirds of that.
+ACROBOT_EDGE = np.array([1.0, 1.0, 1.0, 1.0, 9.0, 18.0])
+
+_TABLE = (
+    Task(
+        "cartpole", "CartPole-v1", step_limit=200,
+        agent=partial(_linear, features=FourierBasis(-CARTPOLE_EDGE, CARTPOLE_EDGE, order=2), n_actions=2,
+                      step_size=0.003, target_step_size=0.02),
+        steps=6_000, threshold=195, prompt=prompts.cartpole_prompt(200), stand_in_rule=standin.cartpole_rule,
+        set_state=_set_cartpole_state, paper={"rounds": 150, "rl": 24411, "loro": 27078, "llm": 5140},
+    ),
+    Task(
+        "mountaincar", "MountainCar-v0", step_limit=200,
+        agent=partial(_linear, features=RadialBasis([-1.2, -0.07], [0.6, 0.07], per_dimension=10, width=0.7), n_actions=3,
+                      step_size=0.05, target_step_size=0.02),
+        steps=30_000, threshold=-130, prompt=prompts.mountaincar_prompt(200), stand_in_rule=standin.mountaincar_rule,
+        set_state=_set_mountaincar_state, paper={"rounds": 300, "rl": -57616, "loro": -45453, "llm": -60000},
+    ),
+    Task(
+        "acrobot", "Acrobot-v1", step_limit=500,
+        agent=partial(_linear, features=FourierBasis(-ACROBOT_EDGE, ACROBOT_EDGE, order=4, interactions=2), n_actions=3,
+                      step_size=0.001),
+        steps=20_000, threshold=-120, prompt=prompts.acrobot_prompt(500), stand_in_rule=standin.acrobot_rule,
+        set_state=_set_acrobot_state,
+    ),
+    Task(
         "pendulum", "Pendulum-v1", step_limit=200,
-        agent=partial(_actor_critic, observation_size=3, low=[-2.0], high=[2.0], discount=0.95, step_size=0.002,
-                      target_step_size=0.02, pretraining_target_step_size=0.005),
+        agent=partial(ActorCritic, 3, [-2.0], [2.0], discount=0.95, step_size=0.002, target_step_size=0.02,
+                      pretraining_target_step_size=0.005),
         steps=10_000, threshold=-200, prompt=prompts.pendulum_prompt(200), stand_in_rule=standin.pendulum_rule,
         set_state=_set_pendulum_state, paper={"rounds": 200, "rl": -109700, "loro": -56835, "llm": -61966},
-    )  # fmt: skip
-
-
-def _frozenlake() -> Task:
-    marks = {0: "S", 5: "H", 7: "H", 11: "H", 12: "H", 15: "G"}
-    return Task(
+    ),
+    Task(
         "frozenlake", "FrozenLake-v1", step_limit=100,
-        agent=partial(_tabular_agent, n_states=16, n_actions=4, step_size=0.02, discount=0.99, epsilon=0.1, initial_value=0.5),
+        agent=partial(_tabular, n_states=16, n_actions=4, step_size=0.02, discount=0.99, epsilon=0.1, initial_value=0.5),
         steps=30_000, threshold=0.7, prompt=gridworlds.frozenlake_prompt(100), stand_in_rule=standin.frozenlake_rule,
-        grid=GridMap(4, 4, (LEFT, DOWN, RIGHT, UP), marks, never_left=(5, 7, 11, 12, 15)),
+        grid=GridMap(4, 4, (LEFT, DOWN, RIGHT, UP), {0: "S", 5: "H", 7: "H", 11: "H", 12: "H", 15: "G"}, (5, 7, 11, 12, 15)),
         paper={"rounds": 150, "rl": 75, "loro": 94, "llm": 0},
-    )  # fmt: skip
-
-
-def _cliffwalking() -> Task:
-    settings = {"step_size": 0.45, "discount": 0.99, "epsilon": 0.02, "initial_value": -5.0, "batch_size": 4}
-    marks = {36: "S", 47: "G"} | dict.fromkeys(range(37, 47), "C")
-    return Task(
+    ),
+    Task(
         "cliffwalking", "CliffWalking-v1", step_limit=200,
-        agent=partial(_tabular_agent, n_states=48, n_actions=4, **settings), offline="drop",
+        agent=partial(_tabular, n_states=48, n_actions=4, step_size=0.45, discount=0.99, epsilon=0.02, initial_value=-5.0,
+                      batch_size=4),
         steps=40_000, threshold=-14, prompt=gridworlds.cliffwalking_prompt(200), stand_in_rule=standin.cliffwalking_rule,
-        grid=GridMap(4, 12, (UP, RIGHT, DOWN, LEFT), marks, never_left=tuple(range(37, 48))),
-        paper={"rounds": 200, "rl": -41858, "loro": -10436, "llm": -147639},
-    )  # fmt: skip
-
-
-def _taxi() -> Task:
-    marks, about = {0: "R", 4: "G", 20: "Y", 23: "B"}, "passenger at Yellow, destination Green"
-    moves = (DOWN, UP, RIGHT, LEFT, "pick", "drop")
-    return Task(
+        grid=GridMap(4, 12, (UP, RIGHT, DOWN, LEFT), {36: "S", **dict.fromkeys(range(37, 47), "C"), 47: "G"}, range(37, 48)),
+        offline="drop", paper={"rounds": 200, "rl": -41858, "loro": -10436, "llm": -147639},
+    ),
+    Task(
         "taxi", "Taxi-v4", step_limit=200,
-        agent=partial(_tabular_agent, n_states=500, n_actions=6, step_size=0.1, discount=0.99, epsilon=0.02, initial_value=0.0),
+        agent=partial(_tabular, n_states=500, n_actions=6, step_size=0.1, discount=0.99, epsilon=0.02, initial_value=0.0),
         steps=60_000, threshold=7, prompt=gridworlds.taxi_prompt(200), stand_in_rule=standin.taxi_rule,
-        grid=GridMap(5, 5, moves, marks, states_per_cell=20, offset=2 * 4 + 1, about=about),
-    )  # fmt: skip
-
-
-def _pong() -> Task:
-    return Task(
+        grid=GridMap(5, 5, (DOWN, UP, RIGHT, LEFT, "pick", "drop"), {0: "R", 4: "G", 20: "Y", 23: "B"}, states_per_cell=20,
+                     offset=2 * 4 + 1, about="passenger at Yellow, destination Green"),
+    ),
+    Task(
         "pong", "ALE/Pong-v5", step_limit=200, env_factory=Pong,
-        agent=partial(_linear_agent, basis=partial(PongFeatures, order=4), n_actions=3, step_size=0.0001,
-                      discount=0.98, epsilon=0.05, target_step_size=0.02),
+        agent=partial(_linear, features=PongFeatures(order=3), n_actions=3, step_size=0.0001, discount=0.98, epsilon=0.05,
+                      target_step_size=0.02),
         steps=40_000, threshold=0, prompt=prompts.pong_prompt(200), stand_in_rule=standin.pong_rule,
         paper={"rounds": 200, "rl": -2088, "loro": -1765, "llm": -993,
                "remark": " (of a game that applies every action twice: not comparable)"},
-    )  # fmt: skip
-
-
-_MAKERS = (_cartpole, _mountaincar, _acrobot, _pendulum, _frozenlake, _cliffwalking, _taxi, _pong)
-_TASKS = {make.__name__[1:]: make for make in _MAKERS}
+    ),
+)  # fmt: skip
+_TASKS = {task.name: task for task in _TABLE}
 TASK_NAMES = tuple(_TASKS)
 
 
@@ -235,4 +206,4 @@ def make_task(name: str) -> Task:
     if name not in _TASKS:
         near = "".join(f" (did you mean {found}?)" for found in get_close_matches(str(name).lower(), TASK_NAMES, 1))
         raise UserError(f"there is no task {name!r}{near}; choose one of {', '.join(TASK_NAMES)}")
-    return _TASKS[name]()
+    return replace(_TASKS[name])  # a copy: nobody shares what it caches
