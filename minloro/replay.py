@@ -24,7 +24,7 @@ class ReplayBuffer:
             name: np.zeros((capacity, *example.shape), np.float32 if example.dtype.kind == "f" else example.dtype)
             for name, example in zip(COLUMNS, examples, strict=True)
         }
-        self._arrays = tuple(self._columns.values())  # in the order of COLUMNS
+        self._arrays = tuple(self._columns.values())
 
     def __len__(self) -> int:
         return self.size
@@ -68,4 +68,4 @@ class ReplayBuffer:
             rows = rng.integers(low, high)
         if self.size > self.n_data:
             rows[-1] = self._newest
-        return Transitions(*(array.take(rows, axis=0) for array in self._arrays))
+        return Transitions(*[array.take(rows, axis=0) for array in self._arrays])

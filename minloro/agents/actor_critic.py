@@ -37,20 +37,10 @@ class ActorCritic(Checkpoint):
     STATE = ("parameters", "target_parameters", "mean_gradient", "mean_square", "n_updates")
 
     def __init__(
-        self,
-        observation_size: int,
-        low,
-        high,
-        rng: np.random.Generator,
-        *,
-        hidden: int = 64,
-        step_size: float = 1e-3,
-        discount: float = 0.99,
-        target_step_size: float = 0.005,
-        pretraining_target_step_size: float | None = None,
-        batch_size: int = 128,
-        dtype=np.float32,
-    ):
+        self, observation_size: int, low, high, rng: np.random.Generator, *, hidden: int = 64, step_size: float = 1e-3,
+        discount: float = 0.99, target_step_size: float = 0.005, pretraining_target_step_size: float | None = None,
+        batch_size: int = 128, dtype=np.float32,
+    ):  # fmt: skip
         self.low, self.high = np.asarray(low, dtype), np.asarray(high, dtype)
         if self.low.ndim != 1:
             raise UserError("the actor-critic needs a Box of actions with one dimension; for Discrete actions use LinearQ")

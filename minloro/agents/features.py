@@ -33,13 +33,9 @@ class FourierBasis:
     def __init__(self, low, high, order: int, interactions: int | None = None):
         self.low, self.high = _bounds(low, high)
         self.coefficients = _coefficients(len(self.low), order, interactions)  # [D, d]
+        self.size = len(self.coefficients)  # D: (order + 1)^d with all interactions
         # Rescaling to [0, 1] and the factor pi are folded into the matrix: one product a call.
         self._matrix = (np.pi * self.coefficients / (self.high - self.low)).T.astype(np.float32)  # [d, D]
-
-    @property
-    def size(self) -> int:
-        """D, the number of features: (order + 1)^d with all interactions."""
-        return len(self.coefficients)
 
     def __call__(self, observations: np.ndarray) -> np.ndarray:
         """Map observations (…, d) to features (…, D), float32."""

@@ -7,8 +7,7 @@ because the whole learner then fits on a screen and a step takes microseconds.
 
 Left out on purpose: eligibility traces, prioritised replay, a schedule for epsilon.
 
-Products are written phi.dot(w), which on arrays as small as these takes half a microsecond less than phi @ w, and one entry
-of every row is taken by its place in the flattened array, which takes half as long as two indices.
+Products are written phi.dot(w), which on arrays as small as these takes half a microsecond less than phi @ w.
 
 Shapes: B batch, D features, A actions.
 """
@@ -31,8 +30,8 @@ def double_q_target(rewards, terminated, next_q, next_q_target, discount: float)
     array([2.5])
     """
     greedy = next_q.argmax(axis=1)  # [B]
-    bootstrap = next_q_target.take(np.arange(0, next_q.size, next_q.shape[1]) + greedy)  # [B]
-    return rewards + np.where(terminated, 0, discount * bootstrap)
+    bootstrap = next_q_target.take(_places(greedy, next_q.shape[1]))  # [B]
+    return rewards + discount * bootstrap * np.logical_not(terminated)
 
 
 class LinearQ(Checkpoint):
@@ -46,19 +45,10 @@ class LinearQ(Checkpoint):
     STATE = ("weights", "target_weights", "mean_gradient", "mean_square", "n_updates")
 
     def __init__(
-        self,
-        features: FourierBasis | RadialBasis,
-        n_actions: int,
-        *,
-        step_size: float,
-        discount: float = 0.99,
-        epsilon: float = 0.1,
-        target_step_size: float = 0.01,
-        batch_size: int = 64,
-        beta1: float = 0.9,
-        beta2: float = 0.999,
+        self, features: FourierBasis | RadialBasis, n_actions: int, *, step_size: float, discount: float = 0.99,
+        epsilon: float = 0.1, target_step_size: float = 0.01, batch_size: int = 64, beta1: float = 0.9, beta2: float = 0.999,
         dtype=np.float32,
-    ):
+    ):  # fmt: skip
         self.features, self.n_actions, self.batch_size = features, n_actions, batch_size
         self.step_size, self.discount, self.epsilon = step_size, discount, epsilon
         self.target_step_size, self.beta1, self.beta2 = target_step_size, beta1, beta2
@@ -101,11 +91,16 @@ class LinearQ(Checkpoint):
         semi-gradient (Sutton and Barto, section 9.3).
         """
         phi, next_phi = batch.observations, batch.next_observations  # [B, D]
-        n, n_actions = len(phi), self.n_actions
+        n = len(phi)
         next_q, next_q_target = next_phi.dot(self.weights), next_phi.dot(self.target_weights)
         target = double_q_target(batch.rewards, batch.terminated, next_q, next_q_target, self.discount)
-        taken = np.arange(0, n * n_actions, n_actions) + batch.actions  # where (i, a_i) lies in a flattened [B, A]
+        taken = _places(batch.actions, self.n_actions)
         td_error = target - phi.dot(self.weights).take(taken)  # [B]
-        slope = np.zeros((n, n_actions), self.weights.dtype)  # dL/dq, [B, A]
+        slope = np.zeros((n, self.n_actions), self.weights.dtype)  # dL/dq, [B, A]
         slope.put(taken, td_error / -n)
         return phi.T.dot(slope), td_error
+
+
+def _places(actions, n_actions: int) -> np.ndarray:
+    """Return where each row's action lies in a flattened (B, A): one index is found in half the time of two."""
+    return np.arange(0, len(actions) * n_actions, n_actions) + actions

@@ -31,16 +31,9 @@ class TabularQ(Checkpoint):
     STATE = ("table", "n_updates")
 
     def __init__(
-        self,
-        n_states: int,
-        n_actions: int,
-        *,
-        step_size: float,
-        discount: float,
-        epsilon: float,
-        initial_value: float,
+        self, n_states: int, n_actions: int, *, step_size: float, discount: float, epsilon: float, initial_value: float,
         batch_size: int = 16,
-    ):
+    ):  # fmt: skip
         if not 0 < step_size * max(batch_size, 1) < 2:
             raise ValueError(f"step_size {step_size} * batch_size {batch_size} must lie between 0 and 2")
         self.step_size, self.discount, self.epsilon = step_size, discount, epsilon

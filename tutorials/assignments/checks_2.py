@@ -319,7 +319,7 @@ _LORO = [
     (_PRETRAIN_LOOP, "batch = buffer.sample(agent.batch_size, rng)\n        " + _PRETRAIN_LOOP.replace(_ONE, "batch, rng"),
      "all updates see one and the same minibatch. Where is it drawn, and where is the generator made?"),
     (_PRETRAIN_LOOP, _PRETRAIN_LOOP.replace("agent.batch_size", "1"), "how many rows does a minibatch of this agent have?"),
-    ('with agent.pretraining() if hasattr(agent, "pretraining") else nullcontext():', "if True:",
+    ('with getattr(agent, "pretraining", nullcontext)():', "if True:",
      "an agent may have a context in which it is pretrained; see minloro/agents/__init__.py, which lists what agents have."),
     ("if len(buffer) >= agent.batch_size:", "if len(buffer) > agent.batch_size:",
      "the first update comes too late: how many rows does a minibatch need?"),

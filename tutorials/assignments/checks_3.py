@@ -144,7 +144,7 @@ CHECKS = (
 
 _DW = "np.matmul(x.swapaxes(-1, -2), delta, out=self.weight_gradients[layer])"
 _DB = "np.matmul(self._ones, delta, out=self.bias_gradients[layer])"
-_DX = "delta = np.matmul(delta, self.weights[layer].swapaxes(-1, -2), out=self._deltas[layer])"
+_DX = "product(delta, self.weights[layer].swapaxes(-1, -2), out=self._deltas[layer])"
 _MASK = "if layer > 0:\n                delta *= x > 0"
 _TRANSPOSE = "a transpose is missing or too many. Write the shape of every factor beside it: which product has the shape of {}?"
 _VIEWS = (
@@ -160,7 +160,7 @@ _MLP = [
     (_DW, "self.weight_gradients[layer] += x.swapaxes(-1, -2) @ delta",
      "the new gradient is added to that of the last call. What is in the vector before?"),
     (_DW, "np.matmul(x, delta, out=self.weight_gradients[layer])", _TRANSPOSE.format("W")),
-    (_DX, _DX.replace(".swapaxes(-1, -2)", ""), _TRANSPOSE.format("the layer's input")),
+    (_DX, "np.matmul(delta, self.weights[layer], out=self._deltas[layer])", _TRANSPOSE.format("the layer's input")),
     (_MASK, "", "the gradient passes where relu was 0. What is the slope of relu there?"),
     (_MASK, "delta *= x > 0", "the network's own input is no relu: nothing is cut off there."),
     (_MASK, _MASK.replace("x > 0", "delta > 0"),
