@@ -1,8 +1,10 @@
 """Write files whole or not at all."""
 
+import csv
+import io
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,6 +24,13 @@ def replace_file(path: str | Path, write: Callable[[BinaryIO], object]) -> None:
 def write_text(path: str | Path, text: str) -> None:
     """Write a text as UTF-8."""
     replace_file(path, lambda file: file.write(text.encode()))
+
+
+def write_csv(path: str | Path, columns: Sequence[str], rows: Iterable[Sequence]) -> None:
+    """Write the columns' names and the rows; None is an empty cell."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows((columns, *rows))
+    write_text(path, text.getvalue())
 
 
 def write_json(path: str | Path, content: dict) -> None:

@@ -5,8 +5,6 @@ is run once a task. They are compared by the paper's accounting, over equal envi
 Pong is left out: the paper's figures are of a game that applies every action twice.
 """
 
-import csv
-import io
 import json
 import re
 import time
@@ -17,7 +15,7 @@ from pathlib import Path
 from minloro import __version__, experiment, plot
 from minloro.errors import UserError
 from minloro.experiment import Server, Settings
-from minloro.files import write_text
+from minloro.files import write_csv, write_text
 from minloro.loro import ABLATION, GRID, finetune
 from minloro.progress import Progress
 from minloro.report import cell, difference, figures_by_arm, interval, number
@@ -34,8 +32,9 @@ MEASURES = {
     "mean_return": "Mean return over equal environment steps, D's included",
     "online_mean_return": "Mean return over equal online steps, whatever D cost",
 }
-COLUMNS = ("task", "rounds", "column", "arm", "measure", "n_seeds", "mean", "low", "high", "verdict")
-COLUMNS += ("published", "published_rounds")
+COLUMNS = (
+    "task", "rounds", "column", "arm", "measure", "n_seeds", "mean", "low", "high", "verdict", "published", "published_rounds",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -129,7 +128,7 @@ def run(plan: Plan, folder: Path, executor, progress: Progress) -> list[dict]:
     progress.title = ""
     columns = [(task, label) for task in TASKS for label in plan.labels if (task, label) in results]
     rows = [row for column in columns for row in _compare(*column, results)]
-    write_text(folder / "paper.csv", _to_csv(rows))
+    write_csv(folder / "paper.csv", COLUMNS, (row.values() for row in rows))
     write_text(folder / "paper.md", markdown(plan, rows))
     plot.save_sums(folder / "sums.png", [row for row in rows if row["measure"] == "paper_cumulative_reward"])
     for label in plan.labels:
@@ -194,14 +193,6 @@ def _shown(row: dict | None) -> str:
 def _published(row: dict) -> str:
     rounds = f" ({row['published_rounds']} rounds)" * (row["published_rounds"] != row["rounds"])
     return "" if row["published"] is None else number(row["published"]) + rounds
-
-
-def _to_csv(rows: list[dict]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
 
 
 def read_columns(given: list[str]) -> dict[str, str]:

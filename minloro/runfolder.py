@@ -6,7 +6,6 @@ finished arm and seed is one file in parts/; they become returns.csv.
 """
 
 import csv
-import io
 import json
 import os
 import shutil
@@ -14,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 
 from minloro.errors import UserError
-from minloro.files import write_json, write_text
+from minloro.files import write_csv, write_json
 from minloro.loro import EpisodeReturn
 
 COLUMNS = ("arm", "seed", "phase", "env_steps", "episode_return", "episode_length", "behaviour")
@@ -84,7 +83,7 @@ class RunFolder:
     def save_part(self, arm: str, seed: int, returns: list[EpisodeReturn]) -> None:
         """Keep the returns of a finished arm and seed."""
         self.parts.mkdir(exist_ok=True)
-        write_text(self.parts / f"{arm}-{seed}.csv", _to_csv({(arm, seed): returns}))
+        _to_csv(self.parts / f"{arm}-{seed}.csv", {(arm, seed): returns})
 
     def finished(self) -> dict[tuple[str, int], list[EpisodeReturn]]:
         """Return what is finished: {(arm, seed): episode returns}, in the order of the configuration."""
@@ -99,7 +98,7 @@ class RunFolder:
     def gather(self) -> dict[tuple[str, int], list[EpisodeReturn]]:
         """Turn the finished parts into returns.csv and return them."""
         finished = self.finished()
-        write_text(self.path / "returns.csv", _to_csv(finished))
+        _to_csv(self.path / "returns.csv", finished)
         shutil.rmtree(self.parts, ignore_errors=True)
         return finished
 
@@ -109,14 +108,12 @@ def _free_name(path: Path) -> Path:
     return next(candidate for candidate in candidates if not candidate.exists())
 
 
-def _to_csv(rows: dict[tuple[str, int], list[EpisodeReturn]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for (arm, seed), returns in rows.items():
-        for r in returns:
-            writer.writerow((arm, seed, r.phase, r.env_steps, float(r.episode_return), f"{r.episode_length:g}", r.behaviour))
-    return text.getvalue()
+def _to_csv(path: Path, rows: dict[tuple[str, int], list[EpisodeReturn]]) -> None:
+    write_csv(path, COLUMNS, (
+        (arm, seed, r.phase, r.env_steps, float(r.episode_return), f"{r.episode_length:g}", r.behaviour)
+        for (arm, seed), returns in rows.items()
+        for r in returns
+    ))  # fmt: skip
 
 
 def _from_csv(path: Path) -> dict[tuple[str, int], list[EpisodeReturn]]:
