@@ -2,6 +2,7 @@
 
 import argparse
 import re
+from contextlib import suppress
 from functools import partial
 
 from minloro import __version__
@@ -12,18 +13,8 @@ ARMS = ("rl", "loro", "random-data", "mix", "llm")
 ALL_ARMS = (*ARMS, "own-data")
 SAMPLING = ("reasoning", "max_tokens", "temperature", "top_p")
 SETTINGS = (
-    *SAMPLING,
-    "arms",
-    "seeds",
-    "seed",
-    "steps",
-    "episodes",
-    "data",
-    "llm_model",
-    "fresh_data",
-    "stand_in_skill",
-    "offline",
-)
+    *SAMPLING, "arms", "seeds", "seed", "steps", "episodes", "data", "llm_model", "fresh_data", "stand_in_skill", "offline",
+)  # fmt: skip
 
 DESCRIPTION = """\
 Warm-start reinforcement learning with a language model (LORO, arXiv 2505.10861): a model plays the task through text,
@@ -45,12 +36,12 @@ def make_parser() -> argparse.ArgumentParser:
         prog="python -m minloro", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )  # fmt: skip
-    add = parser.add_argument
-    add("task", metavar="TASK", nargs="?", choices=(*TASKS, "doctor", "paper"),
+    parser.add_argument(
+        "task", metavar="TASK", nargs="?", choices=(*TASKS, "doctor", "paper"),
         help=f"one of: {', '.join(TASKS)}; or doctor: what can the server of --llm-url do; "
-        "or paper: the paper's whole comparison")  # fmt: skip
-    experiment = parser.add_argument_group("the experiment")
-    add = experiment.add_argument
+        "or paper: the paper's whole comparison",
+    )  # fmt: skip
+    add = parser.add_argument_group("the experiment").add_argument
     add("--arms", metavar="LIST", type=_arms, help=f"what is compared (default {','.join(ARMS)}; there is own-data, too)")
     add("--seeds", metavar="N", type=_positive, help="independent repeats of every arm (default 5)")
     add("--seed", metavar="N", type=_natural, help="the first of them; same seed, same bits (default 0)")
@@ -91,15 +82,9 @@ def _text(text: str) -> str:
     return text
 
 
-def _natural(text: str) -> int:
-    if not (text.isascii() and text.isdigit()) or int(text) >= 2**31:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to 2147483647")
-    return int(text)
-
-
-def _positive(text: str) -> int:
-    if _natural(text) == 0:
-        raise argparse.ArgumentTypeError("it must be at least 1")
+def _whole(text: str, low: int) -> int:
+    if not (text.isascii() and text.isdigit()) or not low <= int(text) < 2**31:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {low} to 2147483647")
     return int(text)
 
 
@@ -113,19 +98,17 @@ def _number(text: str, high: float) -> float:
     return value
 
 
+_natural, _positive = partial(_whole, low=0), partial(_whole, low=1)
 _probability, _temperature = partial(_number, high=1), partial(_number, high=100)
 
 
 def _offline(text: str) -> str | float:
     if text in ("keep", "drop"):
         return text
-    try:
-        share = _probability(text)
-    except argparse.ArgumentTypeError:
-        share = 0.0
-    if not 0 < share < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is neither keep nor drop nor a share between 0 and 1")
-    return share
+    with suppress(argparse.ArgumentTypeError):
+        if 0 < _probability(text) < 1:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is neither keep nor drop nor a share between 0 and 1")
 
 
 def _arms(text: str) -> tuple[str, ...]:

@@ -39,7 +39,7 @@ def refused(capsys, *argv, status=2):
 def test_the_names_in_the_help_are_those_of_the_package(capsys):
     from minloro import loro
 
-    assert TASKS == minloro.TASK_NAMES and ARMS == loro.ARMS and ALL_ARMS == (*loro.ARMS, loro.ABLATION)
+    assert TASKS == minloro.TASK_NAMES and ALL_ARMS == (*ARMS, loro.ABLATION) and set(loro.PRETRAINED) < set(ALL_ARMS)
     with pytest.raises(SystemExit) as stop:
         main(["--help"])
     assert stop.value.code == 0
@@ -80,14 +80,14 @@ def test_blas_has_one_thread_before_numpy_is_loaded():
         (["cartpole", "--arms", "rl,magic"], "rl,magic"),
         (["cartpole", "--arms", "rl,rl"], "different arms"),
         (["cartpole", "--arms", ""], "arms"),
-        (["cartpole", "--seeds", "0"], "at least 1"),
+        (["cartpole", "--seeds", "0"], "whole number from 1"),
         (["cartpole", "--seeds", "many"], "whole number"),
         (["cartpole", "--seed", "-1"], "--seed"),
         (["cartpole", "--seed", "99999999999"], "whole number"),
         (["cartpole", "--steps", "100"], "at least 200"),
         (["cartpole", "--steps", "1e3"], "whole number"),
-        (["cartpole", "--episodes", "0"], "at least 1"),
-        (["cartpole", "--jobs", "0"], "at least 1"),
+        (["cartpole", "--episodes", "0"], "whole number from 1"),
+        (["cartpole", "--jobs", "0"], "whole number from 1"),
         (["cartpole", "--offline", "maybe"], "neither keep nor drop"),
         (["cartpole", "--offline", "1.5"], "neither keep nor drop"),
         (["cartpole", "--stand-in-skill", "nan"], "from 0 to 1"),
