@@ -16,10 +16,10 @@ REPLY_TOKENS = {"direct": 6, "cot": 150}  # roughly
 
 def estimate(settings, task) -> str:
     """Say how many calls and about how many tokens a run would need, from the steps that the stand-in takes."""
-    seeds = settings.seeds if settings.fresh_data else 1
-    played = collect(task, StandInLLM(task, settings.seed), settings.episodes, settings.seed)
     if not settings.needs_data:
         return f"The arm rl asks nobody: a dry run of {task.name} needs no calls."
+    played = collect(task, StandInLLM(task, settings.seed), settings.episodes, settings.seed)
+    seeds = settings.seeds if settings.fresh_data else 1
     calls, most = len(played) * seeds, settings.episodes * task.step_limit * seeds
     prompt = prompt_tokens(task, played)
     reply = REPLY_TOKENS[settings.reasoning]

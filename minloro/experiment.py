@@ -198,8 +198,7 @@ def _open_jobs(settings, task, folder, data_by_seed) -> list[Job]:
     """Return the arms and seeds that are still to be run; for the arm `llm` D is written down and nothing is run."""
     finished = folder.finished()
     if "llm" in settings.arms:
-        own_seeds = settings.all_seeds if settings.fresh_data else (settings.seed,)
-        for seed in own_seeds:
+        for seed in settings.all_seeds if settings.fresh_data else (settings.seed,):
             folder.save_part("llm", seed, data_returns(data_by_seed[seed]))
     return [
         Job(task, arm, seed, settings.steps, data_by_seed.get(seed), settings.updates, settings.offline)

@@ -30,8 +30,7 @@ from minloro.tasks import Task
 from minloro.transitions import Transitions, from_rows
 
 GRID = 200  # environment steps between two evaluations; one round of the paper
-ARMS = ("rl", "loro", "random-data", "mix", "llm")
-ABLATION = "own-data"  # a further arm
+ABLATION = "own-data"  # an arm of its own: pretraining on what another learner did
 PRETRAINED = ("loro", "random-data", ABLATION)
 MOST_FEATURES = 2**25  # numbers that the features of D may be beyond its observations: those of 200,000 rows in cartpole
 
@@ -60,8 +59,8 @@ def collect(
         raise UserError(f"{episodes} episodes make no data set: at least 1 must be played")
     if task.prompt is None:
         raise UserError(f"the task {task.name} has no prompt: give it one, or start from a data set")
-    transcript = transcript or Transcript(None)
     policy = LLMPolicy(task, llm, seed, transcript, on_call)
+    transcript = policy.transcript
     shared: tuple[list, list] = ([], [])  # rows and sources of all episodes, where the prompt remembers them
 
     def play(episode: int) -> tuple[list, list]:
@@ -103,8 +102,8 @@ def collect_random(task: Task, transitions: int, seed: int = 0, step_limit: int 
     episodes see more starts than few long ones, and that should not be taken for the model's doing.
     """
     rng = stream(seed, "random-data")
-    args = task, transitions, seed, step_limit, lambda *_: (task.random_action(rng), "random")
-    return _collect_steps(*args, "random-data", "uniformly random policy")
+    about = {"name": "random-data", "source": "uniformly random policy"}
+    return _collect_steps(task, transitions, seed, step_limit, lambda *_: (task.random_action(rng), "random"), **about)
 
 
 def collect_own(task: Task, transitions: int, seed: int = 0, step_limit: int | None = None) -> Transitions:
@@ -153,20 +152,15 @@ def pretrain(agent, data: Transitions, updates: int = 3000, seed: int = 0) -> No
     buffer = ReplayBuffer(len(data), observations[0], data.actions[0])
     buffer.hold(data, observations, agent.encode(data.next_observations))
     rng = stream(seed, "pretraining")
-    with agent.pretraining() if hasattr(agent, "pretraining") else nullcontext():
+    with getattr(agent, "pretraining", nullcontext)():
         for _ in range(updates):
             agent.update(buffer.sample(agent.batch_size, rng), rng)
 
 
 def finetune(
-    agent,
-    task: Task,
-    steps: int,
-    data: Transitions | None = None,
-    seed: int = 0,
-    offline: str | float | None = None,
+    agent, task: Task, steps: int, data: Transitions | None = None, seed: int = 0, offline: str | float | None = None,
     evaluation_episodes: int = 1,
-) -> list[EpisodeReturn]:
+) -> list[EpisodeReturn]:  # fmt: skip
     """Learn online, one update a step, until `steps` environment steps are spent, those of `data` included.
 
     offline: what becomes of D: "keep" (in the buffer), "drop", or a number: its share of every minibatch; by default

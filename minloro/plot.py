@@ -17,13 +17,8 @@ from minloro.report import count, interval
 
 # Okabe and Ito (2008): told apart with any kind of colour vision. Where curves lie on each other, the widths show it.
 COLOURS = {
-    "rl": "#000000",
-    "loro": "#D55E00",
-    "random-data": "#56B4E9",
-    "mix": "#009E73",
-    "llm": "#CC79A7",
-    "own-data": "#E69F00",
-}
+    "rl": "#000000", "loro": "#D55E00", "random-data": "#56B4E9", "mix": "#009E73", "llm": "#CC79A7", "own-data": "#E69F00",
+}  # fmt: skip
 WIDTHS = {"loro": 5.0, "own-data": 4.0, "random-data": 3.0, "rl": 1.6, "mix": 1.2}  # widest first: the order of drawing
 DASHES = {"mix": (0, (4, 2))}
 
@@ -178,9 +173,8 @@ def save_map(path: str | Path, task, data, learned: np.ndarray, label: str) -> N
     """
     grid, discount = task.grid, task.make_agent().discount
     optimal = optimal_values(task.transition_table, discount)
-    across = grid.columns < 8
-    shape = (1, 3) if across else (3, 1)
-    figure, axes = plt.subplots(*shape, figsize=(11, 4.4) if across else (9, 9), layout="constrained")
+    shape, size = ((1, 3), (11, 4.4)) if grid.columns < 8 else ((3, 1), (9, 9))
+    figure, axes = plt.subplots(*shape, figsize=size, layout="constrained")
     cells = data.observations // grid.states_per_cell
     visits = np.repeat(np.bincount(cells, minlength=grid.rows * grid.columns), grid.states_per_cell)
     nothing = np.zeros_like(learned)

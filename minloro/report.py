@@ -54,9 +54,8 @@ def interval(values: Sequence[float]) -> dict[str, float | None]:
 def difference(ours: Sequence[float], theirs: Sequence[float]) -> dict:
     """Return the interval of the paired differences and the verdict, seeds in the same order on both sides."""
     result = interval(np.subtract(ours, theirs))
-    word = "no clear difference"
-    if result["low"] is not None and (result["low"] > 0 or result["high"] < 0):
-        word = "better" if result["low"] > 0 else "worse"
+    low, high = result["low"], result["high"]
+    word = "no clear difference" if low is None or low <= 0 <= high else "better" if low > 0 else "worse"
     return result | {"verdict": word if len(ours) >= 10 else f"indicative: {word}"}
 
 
@@ -77,7 +76,9 @@ def seed_figures(rows, steps: int, data_mean: float, data_rounds: int, online_po
     matched = [row.episode_return for row, n in zip(online, nth, strict=True) if 1 <= n <= online_points]
     rounds = steps // GRID
     with_data = [data_mean] * (rounds - len(returns)) + returns.tolist()  # every grid point up to the budget
-    paper_online = rounds - data_rounds
+    paper_online, paper_sum = rounds - data_rounds, None
+    if 0 <= paper_online <= len(returns):
+        paper_sum = float(data_sum + returns[:paper_online].sum())
     windows = np.convolve(returns, np.ones(WINDOW) / WINDOW, mode="valid") if len(returns) >= WINDOW else np.array([])
     holds = np.flatnonzero(windows >= threshold - 1e-9)
     return {
@@ -85,9 +86,7 @@ def seed_figures(rows, steps: int, data_mean: float, data_rounds: int, online_po
         "mean_return": float(np.mean(with_data)),
         "online_mean_return": float(np.mean(matched)) if matched else None,
         "final_return": float(np.mean(returns[-WINDOW:])) if len(returns) else None,
-        "paper_cumulative_reward": float(data_sum + returns[:paper_online].sum())
-        if 0 <= paper_online <= len(returns)
-        else None,
+        "paper_cumulative_reward": paper_sum,
         "steps_to_threshold": online[holds[0]].env_steps if len(holds) else None,
     }
 
@@ -164,15 +163,10 @@ def data_summary(task, data_by_seed: dict) -> dict | None:
         "cost": np.mean([data.cost for data in sets]),
     }
     whole = {name: int(value) if value == int(value) else float(value) for name, value in mean.items()}
-    notes = ["first_transition_dropped"] if any(data.metadata.get("first_transition_dropped") for data in sets) else []
-    rescaled = any(data.rescaled(task.step_limit) for data in sets)
-    return {
-        "source": sets[0].behaviour,
-        **whole,
-        "data_sets": len(sets),
-        "return_rescaled_to_step_limit": rescaled,
-        "notes": notes,
-    }
+    about = {"source": sets[0].behaviour, **whole, "data_sets": len(sets)}
+    about["return_rescaled_to_step_limit"] = any(data.rescaled(task.step_limit) for data in sets)
+    dropped = any(data.metadata.get("first_transition_dropped") for data in sets)
+    return about | {"notes": ["first_transition_dropped"] * dropped}
 
 
 def llm_summary(data_by_seed: dict) -> dict:

@@ -260,13 +260,12 @@ def _one_line(text: str) -> str:
 
 
 def _raise_for_status(response: requests.Response, url: str, model: str, key: _Key) -> None:
-    status, complaint = response.status_code, ""
+    status = response.status_code
     if status == 200:
         return
-    if status not in (401, 403):  # what is said there may hold a part of the key
-        complaint = key.complaint(response)
-    if status in (401, 403):
+    if status in (401, 403):  # what is said there may hold a part of the key
         raise UserError(f"{url} refuses the key (status {status}): set OPENAI_API_KEY to a key that is valid there")
+    complaint = key.complaint(response)
     if status == 404:
         raise UserError(f"{url} has no such path or no model {model!r} (status 404): check --llm-url and --llm-model")
     if status in (400, 422):

@@ -104,10 +104,8 @@ def _grid_text(state: int, rows: list, columns: int, actions: tuple[str, ...], f
         by_row: dict[int, list[str]] = {}
         for cell in sorted(cell for cell in visited if visited[cell] == reward):
             by_row.setdefault(cell // columns + 1, []).append(str(cell % columns + 1))
-        listed = "; ".join(
-            f"row {row}, column{'s' * (len(entered) > 1)} {', '.join(entered)}" for row, entered in by_row.items()
-        )
-        lines.append(f"Cells entered so far with reward {reward:g}: {listed}.")
+        listed = (f"row {row}, column{'s' * (len(entered) > 1)} {', '.join(entered)}" for row, entered in by_row.items())
+        lines.append(f"Cells entered so far with reward {reward:g}: {'; '.join(listed)}.")
     return "\n".join([*lines, "Where do you go?"])
 
 

@@ -23,11 +23,7 @@ class StandInLLM:
             raise UserError(f"the stand-in's skill is {skill}, expected 0 (random) to 1 (its rule)")
         self.task, self.seed, self.skill = task, seed, skill
         self.name = self.source = f"scripted stand-in, skill {skill:g} ({NOTICE})"
-
-    @property
-    def settings(self) -> dict:
-        """What answers depend on besides the prompt and the sample."""
-        return {"skill": self.skill, "seed": self.seed}
+        self.settings = {"skill": skill, "seed": seed}  # what answers depend on besides the prompt and the sample
 
     def request(self, messages: list[dict]) -> dict:
         """Return what would be sent, if there were a model to send it to."""

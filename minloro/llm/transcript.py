@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import threading
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 
@@ -21,7 +22,7 @@ class BudgetSpent(Exception):
     """As many calls were made as were allowed."""
 
 
-class Transcript:
+class Transcript(AbstractContextManager):
     """Ask a model through a file of earlier calls; with path None nothing is written or remembered. Threads may share one.
 
     budget: how many new calls may be made before BudgetSpent is raised; answers from the file are free. Two processes cannot
@@ -73,17 +74,11 @@ class Transcript:
         self._file.write(json.dumps(call) + "\n")
         self._file.flush()
 
-    def close(self) -> None:
+    def __exit__(self, *_) -> None:
         if self._file is not None:
             self._file.close()
             if not self.path.stat().st_size:
                 self.path.unlink()  # nobody was asked
-
-    def __enter__(self) -> "Transcript":
-        return self
-
-    def __exit__(self, *_) -> None:
-        self.close()
 
 
 def _lock_file(file) -> None:
