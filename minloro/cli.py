@@ -192,8 +192,7 @@ def _new_settings(args):
     defaults = {"arms": ARMS, "seeds": 5, "seed": 0, "steps": task.steps, "episodes": 10, "offline": task.offline}
     defaults |= {"fresh_data": False, "stand_in_skill": 0.7, "reasoning": "direct"}
     typed = {name: getattr(args, name) for name in SETTINGS if getattr(args, name) is not None}
-    unset = dict.fromkeys(SETTINGS)
-    settings = Settings(task=args.task, updates=task.updates, **unset | defaults | typed)
+    settings = Settings(task=args.task, updates=task.updates, **dict.fromkeys(SETTINGS) | defaults | typed)
     if not 200 <= settings.steps <= 10**8:
         raise UserError("--steps must be at least 200, the distance between two evaluations, and at most 100 million")
     if settings.seeds > 10_000:

@@ -148,9 +148,8 @@ def pretrain(agent, data: Transitions, updates: int = 3000, seed: int = 0) -> No
     if not agent.batch_size:
         raise UserError("an agent that learns from each transition once, batch_size 0, cannot be pretrained")
     agent = _learner(agent, data)
-    observations = agent.encode(data.observations)
-    buffer = ReplayBuffer(len(data), observations[0], data.actions[0])
-    buffer.hold(data, observations, agent.encode(data.next_observations))
+    buffer = ReplayBuffer(len(data), agent.encode(data.observations[0]), data.actions[0])
+    buffer.hold(data, agent.encode)
     rng = stream(seed, "pretraining")
     with getattr(agent, "pretraining", nullcontext)():
         for _ in range(updates):
@@ -233,7 +232,7 @@ def _online_buffer(task: Task, agent, encoded, online_steps: int, data: Transiti
     example = task.random_action(np.random.default_rng(0))  # only its shape and type are used
     buffer = ReplayBuffer(len(data or ()) + online_steps, encoded, example)
     if data is not None:
-        buffer.hold(data, agent.encode(data.observations), agent.encode(data.next_observations))
+        buffer.hold(data, agent.encode)
     return buffer
 
 

@@ -148,8 +148,7 @@ def policy_map(ax, grid, values: np.ndarray, shade: np.ndarray, title: str):
     ax.figure.colorbar(image, ax=ax, shrink=0.6, pad=0.02)
     for cell, state in enumerate(states):
         row, column = divmod(cell, grid.columns)
-        mark = grid.marks.get(cell)
-        if mark:
+        if mark := grid.marks.get(cell):
             ax.text(column - 0.45, row - 0.42, mark, ha="left", va="top", fontsize=7, color="0.25", weight="bold")
         if cell in grid.never_left:
             continue

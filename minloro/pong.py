@@ -37,9 +37,8 @@ class Pong(gym.Env):
         self._game.reset(seed=0)
         self._stay = ale_py.Action.NOOP
         self.action_space = gym.spaces.Discrete(len(MOVES))
-        low, high = np.zeros(8, np.float32), np.full(8, 255, np.float32)
-        low[4:6] = -255
-        self.observation_space = gym.spaces.Box(low, high)
+        low = np.array([0, 0, 0, 0, -255, -255, 0, 0], np.float32)
+        self.observation_space = gym.spaces.Box(low, np.full_like(low, 255))
 
     def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[np.ndarray, dict]:
         """Start a game, after a random number of frames without an action."""

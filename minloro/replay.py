@@ -4,9 +4,13 @@ Source: Lin (1992); Mnih et al. (2015). The buffer may keep features in the plac
 encodes an observation once, when it is stored, and not again for every minibatch that it appears in.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
 from minloro.transitions import COLUMNS, Transitions
+
+PART = 10_000  # rows of D that are encoded at once
 
 
 class ReplayBuffer:
@@ -39,17 +43,19 @@ class ReplayBuffer:
         if self._next == self.capacity:
             self._next = self.n_data
 
-    def hold(self, data: Transitions, observations: np.ndarray, next_observations: np.ndarray) -> None:
+    def hold(self, data: Transitions, encode: Callable[[np.ndarray], np.ndarray]) -> None:
         """Put D into the empty buffer, to stay: the ring turns only over the rows behind it.
 
-        `observations` and `next_observations` stand for those of `data`, as the agent encodes them.
+        encode: what an agent makes of observations; a part at a time, so that no second copy of all features is made.
         """
         n = len(data)
         if self.size or n > self.capacity:
             raise ValueError(f"{n} rows of D do not fit into a buffer of {self.capacity} that holds {self.size}")
-        stored = {"observations": observations, "next_observations": next_observations}
-        for name, array in self._columns.items():
-            array[:n] = stored.get(name, getattr(data, name))
+        for start in range(0, n, PART):
+            part = slice(start, min(start + PART, n))
+            for name, array in self._columns.items():
+                column = getattr(data, name)[part]
+                array[part] = encode(column) if name.endswith("observations") else column
         self.size = self._next = self.n_data = n
 
     def sample(self, batch_size: int, rng: np.random.Generator, data_share: float | None = None) -> Transitions:

@@ -168,7 +168,7 @@ def actor_critic_update() -> Callable[[], object]:
     agent, rng = task.make_agent(), np.random.default_rng(0)
     data = minloro.collect_random(task, 2000)
     buffer = ReplayBuffer(2000, agent.encode(data.observations[0]), data.actions[0])
-    buffer.hold(data, agent.encode(data.observations), agent.encode(data.next_observations))
+    buffer.hold(data, agent.encode)
     return lambda: agent.update(buffer.sample(agent.batch_size, rng), rng)
 
 

@@ -40,7 +40,7 @@ def test_the_ring_forgets_the_oldest():
 def test_data_stays_and_the_ring_turns_behind_it(small_data):
     data = small_data.rows(slice(0, 4))
     buffer = ReplayBuffer(7, data.observations[0], 0)
-    buffer.hold(data, data.observations, data.next_observations)
+    buffer.hold(data, np.asarray)
     assert len(buffer) == buffer.n_data == 4
     for i in range(100, 110):
         buffer.add(data.observations[0], 1, float(i), data.observations[1], False, False, i)
@@ -51,16 +51,27 @@ def test_data_stays_and_the_ring_turns_behind_it(small_data):
     assert set(kept) == set(data.rewards.astype(np.float32))
 
 
+def test_data_are_encoded_a_part_at_a_time(small_data, monkeypatch):
+    sizes = []
+    monkeypatch.setattr("minloro.replay.PART", 7)
+    buffer = ReplayBuffer(len(small_data), np.zeros(4), 0)
+    buffer.hold(small_data, lambda part: sizes.append(len(part)) or 2 * part)
+    assert max(sizes) == 7 and sum(sizes) == 2 * len(small_data)
+    np.testing.assert_array_equal(buffer._columns["observations"], 2 * small_data.observations)
+    np.testing.assert_array_equal(buffer._columns["next_observations"], 2 * small_data.next_observations)
+    np.testing.assert_array_equal(buffer._columns["actions"], small_data.actions)
+
+
 def test_data_that_does_not_fit_is_refused(small_data):
     buffer = ReplayBuffer(3, small_data.observations[0], 0)
     with pytest.raises(ValueError, match="do not fit"):
-        buffer.hold(small_data, small_data.observations, small_data.next_observations)
+        buffer.hold(small_data, np.asarray)
 
 
 def test_a_fixed_share_of_every_minibatch(small_data):
     n = len(small_data)
     buffer = ReplayBuffer(n + 5, small_data.observations[0], 0)
-    buffer.hold(small_data, small_data.observations, small_data.next_observations)
+    buffer.hold(small_data, np.asarray)
     rng = np.random.default_rng(0)
     assert (buffer.sample(64, rng, 0.25).episode < 100).all()  # nothing but D is there yet
     for i in range(5):

@@ -24,7 +24,7 @@ def _buffer(module, capacity: int, held: int = 0):
     buffer = module.ReplayBuffer(capacity, np.zeros(2), 0)
     if held:
         data = _transitions(held, start=100)
-        buffer.hold(data, data.observations, data.next_observations)
+        buffer.hold(data, np.asarray)
     return buffer
 
 
@@ -306,13 +306,8 @@ _AT_END = "if terminated or truncated:\n            returns"
 _NEW_EPISODE = 'env.reset(seed=stream_seed(seed, "environment", episode))\n            encoded = agent.encode(observation)'
 _PAIRS = "the wrong observations stand beside the actions: which state was the action chosen in, which one did it lead to?"
 _LORO = [
-    ("observations = agent.encode(data.observations)\n    buffer = ", "observations = data.observations\n    buffer = ",
+    ("buffer.hold(data, agent.encode)\n    rng", "buffer.hold(data, np.asarray)\n    rng",
      "what is stored is not encoded. See the first line of the docstring of ReplayBuffer's module."),
-    ("buffer.hold(data, observations, agent.encode(data.next_observations))\n    rng",
-     "buffer.hold(data, observations, data.next_observations)\n    rng",
-     "what is stored as the next observations is not encoded."),
-    ("buffer.hold(data, observations, agent.encode(data.next_observations))\n    rng",
-     "buffer.hold(data, observations, observations)\n    rng", "s and s' are the same on every row."),
     (_PRETRAIN_LOOP, _PRETRAIN_LOOP.replace("range(updates)", "range(updates // agent.batch_size)"),
      "an update is one minibatch, not one row."),
     (_PRETRAIN_LOOP, _PRETRAIN_LOOP.replace("range(updates)", "range(len(data))"), "how many updates were asked for?"),

@@ -76,7 +76,7 @@ ASSIGNMENTS = {
                 Cut("ReplayBuffer.sample", "draw a minibatch"),
             ),
             "loro.py": (
-                Cut("pretrain", "fill a buffer with D, then take the updates", "observations = agent.encode"),
+                Cut("pretrain", "fill a buffer with D, then take the updates", "buffer = ReplayBuffer("),
                 Cut("finetune", "play `steps` environment steps and learn from each", "for env_steps in", "for env_steps in"),
                 Cut("_learn", "one learning step"),
             ),

@@ -78,9 +78,8 @@ def learn(agent, env, data: minloro.Transitions, updates: int, steps: int, seed:
     followed by one update on a minibatch from D and all online steps so far. The agent is changed in place.
     """
     rng = np.random.default_rng(seed)
-    observations, next_observations = agent.encode(data.observations), agent.encode(data.next_observations)
-    buffer = ReplayBuffer(len(data) + steps, observations[0], data.actions[0])
-    buffer.hold(data, observations, next_observations)
+    buffer = ReplayBuffer(len(data) + steps, agent.encode(data.observations[0]), data.actions[0])
+    buffer.hold(data, agent.encode)
     for _ in range(updates):
         agent.update(buffer.sample(agent.batch_size, rng), rng)
     returns, episode_return, episode = [], 0.0, 0
