@@ -8,7 +8,7 @@ from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
 
 from minloro import __version__
-from minloro.errors import RunError, UserError
+from minloro.errors import RunError, SettingsError, UserError
 from minloro.flags import ARMS, SAMPLING, SETTINGS, TASKS, make_parser
 
 # BLAS reads these when NumPy is loaded. One thread: the matrices are small, and seeds run side by side.
@@ -92,7 +92,7 @@ def _going_on(folder, args):
         raise RunError(f"{error or type(error).__name__}; go on with: {resume}") from None
     except UserError as error:
         folder.discard_if_unused()
-        if not folder.path.exists() or args.resume is not None:
+        if not folder.path.exists() or args.resume is not None or isinstance(error, SettingsError):
             raise
         raise UserError(f"{error}; then go on with: {resume}") from None
 
@@ -121,8 +121,9 @@ def _paper(args, progress) -> int:
             plan = paper.Plan(**config)
         except TypeError:
             raise UserError(f"{folder.path / 'config.json'} is not from this version of minloro") from None
+        paper.read_columns([f"{label}={path}" for label, path in plan.columns.items()])  # are they still there?
     with _going_on(folder, args), context as executor:
-        print(paper.about(plan, args.jobs or _processors()), file=sys.stderr)
+        print(paper.about(plan, 1 if args.scheduler else args.jobs or _processors()), file=sys.stderr)
         rows = paper.run(plan, folder.path, executor, progress)
     print(paper.markdown(plan, rows))
     print(f"Written to {folder.path}: paper.md, paper.csv, figures, and every run.")

@@ -3,8 +3,6 @@
 `--dry-run` asks nobody; `python -m minloro doctor` asks a handful of questions.
 """
 
-from dataclasses import replace
-
 from minloro.llm.standin import StandInLLM
 from minloro.loro import collect
 from minloro.transitions import COLUMNS, Transitions
@@ -16,13 +14,12 @@ REPLY_TOKENS = {"direct": 6, "cot": 150}  # roughly
 
 def estimate(settings, task) -> str:
     """Say how many calls and about how many tokens a run would need, from the steps that the stand-in takes."""
-    if not settings.needs_data:
-        return f"The arm rl asks nobody: a dry run of {task.name} needs no calls."
+    if not settings.needs_data or settings.data is not None:
+        return f"A dry run of {task.name}: with these settings nobody is asked."
     played = collect(task, StandInLLM(task, settings.seed), settings.episodes, settings.seed)
     seeds = settings.seeds if settings.fresh_data else 1
     calls, most = len(played) * seeds, settings.episodes * task.step_limit * seeds
-    prompt = prompt_tokens(task, played)
-    reply = REPLY_TOKENS[settings.reasoning]
+    prompt, reply = prompt_tokens(task, played), REPLY_TOKENS[settings.reasoning]
     return (
         f"A dry run of {task.name}: nothing was asked, and nothing was written.\n"
         f"About {calls:,} calls, as many steps as the scripted stand-in takes; at most {most:,}, where every episode is as\n"
@@ -41,8 +38,7 @@ def prompt_tokens(task, played: Transitions) -> float:
 
 def examine(settings, task, llm) -> str:
     """Ask `llm` a few questions of `task` and say what it can do; raises what the client raises where it cannot."""
-    played = collect(task, StandInLLM(task), 1)
-    task = replace(task, prompt=replace(task.prompt, reasoning=settings.reasoning))
+    played = collect(task, StandInLLM(task), settings.episodes)
     replies = []
     for k in range(QUESTIONS):
         observation = played.observations[min(k, len(played) - 1)]
@@ -54,8 +50,7 @@ def examine(settings, task, llm) -> str:
     longest = max(reply.usage.get("completion_tokens", 0) for reply in replies)
     counted = [sum(reply.usage.values()) for reply in replies if reply.usage]
     cut_off, limit = sum(reply.finish_reason == "length" for reply in replies), llm.settings["max_tokens"]
-    again = 2 - readable / QUESTIONS  # what cannot be read is asked a second time
-    steps = len(collect(task, StandInLLM(task), settings.episodes)) * again
+    steps = len(played) * (2 - readable / QUESTIONS)  # what cannot be read is asked a second time
     same = replies[0].model == llm.name
     ignored = f"; one has {longest}: the limit is not kept" if longest > 1.2 * limit + 8 else ""
     hours = f"about {steps * seconds / 3600:.2f} hours for {settings.episodes} episodes of {task.name}, one at a time"

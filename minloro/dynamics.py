@@ -21,13 +21,13 @@ def transition_arrays(table: dict) -> tuple[np.ndarray, np.ndarray]:
     return going_on, rewards
 
 
-def optimal_values(table: dict, discount: float, tolerance: float = 1e-10) -> np.ndarray:
+def optimal_values(table: dict, discount: float) -> np.ndarray:
     """Return q*, (S, A), by value iteration: q(s, a) = r + discount * sum p(s') max_a' q(s', a'), eq. 4.10."""
     going_on, rewards = transition_arrays(table)
     q = np.zeros_like(rewards)
     while True:
         improved = rewards + discount * going_on @ q.max(axis=1)
-        if np.abs(improved - q).max() < tolerance:
+        if np.abs(improved - q).max() < 1e-10:
             return improved
         q = improved
 

@@ -1,4 +1,4 @@
-"""The two kinds of failure that minloro reports in one line instead of a traceback."""
+"""The kinds of failure that minloro reports in one line instead of a traceback."""
 
 
 class UserError(ValueError):
@@ -6,6 +6,10 @@ class UserError(ValueError):
 
     def __init__(self, message: str):
         super().__init__(message.replace("\n", " "))  # one line, whatever arrays or spaces it shows
+
+
+class SettingsError(UserError):
+    """A UserError that other settings would avoid: a resumed run, which keeps its settings, ends in it again."""
 
 
 class RunError(RuntimeError):

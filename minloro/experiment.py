@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from minloro import sweep
-from minloro.errors import RunError, UserError
+from minloro.errors import RunError, SettingsError
 from minloro.files import write_json
 from minloro.llm.client import ChatClient
 from minloro.llm.standin import StandInLLM
@@ -113,10 +113,10 @@ def behaviour(settings: Settings, data: Transitions | None) -> str | None:
 
 
 def check_budget(data: Transitions, settings: Settings, path: Path | None = None) -> None:
-    """Raise UserError where the steps of D leave no room for learning up to one evaluation."""
+    """Raise SettingsError where the steps of D leave no room for learning up to one evaluation."""
     if settings.steps // GRID <= len(data) // GRID:
-        again = "give more --steps or fewer --episodes" + (f"; D is kept, as --data {path}" if path is not None else "")
-        raise UserError(
+        again = "give more --steps or fewer --episodes" + (f"; D is kept: --data {path}" if path is not None else "")
+        raise SettingsError(
             f"D has {len(data)} transitions and the budget is {settings.steps} steps, D's included, with an evaluation "
             f"every {GRID}: {again}"
         )
@@ -166,12 +166,11 @@ def _collect(settings, task, seed, transcript, server, progress) -> Transitions:
     llm = make_llm(settings, task, seed, server.url)
     if server.concurrency > 1 and task.prompt.remembers:
         progress.warn("this prompt remembers earlier episodes: they are played one after the other")
-    most = settings.episodes * task.step_limit
 
     def on_call(counts):
         repeated = getattr(llm, "repeated", 0)
         detail = f"{repeated} sent again, {counts['parse_failures']} unreadable, {counts['tokens']:,} tokens"
-        progress.show(f"{llm.name}, at most", counts["calls"], most, detail)
+        progress.show(f"{llm.name}, at most", counts["calls"], settings.episodes * task.step_limit, detail)
 
     try:
         data = collect(task, llm, settings.episodes, seed, transcript, server.concurrency, on_call)

@@ -52,7 +52,7 @@ def collect(
 
     transcript: where replies are kept and looked up. concurrency: episodes that are played at once, in threads; D does not
     depend on it. (Where the prompt remembers earlier episodes they are played one after the other, whatever it says.)
-    on_call(counts): called after every step, from the thread that made it. Where the transcript's budget of calls is spent,
+    on_call(counts): called after every call, from the thread that made it. Where the transcript's budget of calls is spent,
     the episodes that were finished are returned, and the metadata say how many were asked for.
     """
     if episodes < 1:
@@ -120,7 +120,7 @@ def collect_own(task: Task, transitions: int, seed: int = 0, step_limit: int | N
         if rows:  # learn from the step before, now that it is there
             before, action, reward, after, *ended = rows[-1]
             _learn(agent, buffer, (agent.encode(before), action, reward, agent.encode(after), *ended), replay_rng)
-        return agent.act(encoded, exploration), "learning agent"
+        return agent.act(encoded, exploration), "agent"
 
     return _collect_steps(task, transitions, own_seed, step_limit, choose, "environment", "agent learning from scratch")
 
@@ -160,7 +160,9 @@ def finetune(
     agent, task: Task, steps: int, data: Transitions | None = None, seed: int = 0, offline: str | float | None = None,
     evaluation_episodes: int = 1,
 ) -> list[EpisodeReturn]:  # fmt: skip
-    """Learn online, one update a step, until `steps` environment steps are spent, those of `data` included.
+    """Learn online until `steps` environment steps are spent, those of `data` included.
+
+    There is one update a step, from the first step on after which the buffer holds a minibatch.
 
     offline: what becomes of D: "keep" (in the buffer), "drop", or a number: its share of every minibatch; by default
     what the task says. Returns the evaluation before the first online step, every finished episode of the training,

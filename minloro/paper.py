@@ -119,8 +119,8 @@ def run(plan: Plan, folder: Path, executor, progress: Progress) -> list[dict]:
             if not json.loads(json.dumps(vars(settings))).items() <= part.config.items():
                 raise UserError(f"{path} is damaged, or another run's: move it away, and it is done again")
         else:
-            about = {"minloro": __version__, "behaviour": experiment.behaviour(settings, None)}
-            part = RunFolder.create(path, about | vars(settings))
+            origin = {"minloro": __version__, "behaviour": experiment.behaviour(settings, None)}
+            part = RunFolder.create(path, origin | vars(settings))
         data = None
         if settings.data is not None and not part.data_path(settings.seed).exists():
             data = experiment.read_data(settings.data, make_task(task), settings, progress)
@@ -151,19 +151,21 @@ def _compare(task_name: str, label: str, results: dict) -> list[dict]:
             (figures[name],) = figures_of(returns, other_data).values()
             (varied,) = figures_of(returns, other_data, data).values()
             pairs[f"{name} − loro"] = (varied, figures_of(loro, data, other_data)["loro"])
-    about = dict.fromkeys(COLUMNS) | {"task": task_name, "rounds": summary["steps"] // GRID, "column": label}
+    common = dict.fromkeys(COLUMNS) | {"task": task_name, "rounds": summary["steps"] // GRID, "column": label}
     rows = []
     for measure in MEASURES:
         for arm, values in figures.items():
             found, published = [f[measure] for f in values], task.paper.get(arm)
-            row = about | {"arm": arm, "measure": measure, "n_seeds": len(found)}
+            row = common | {"arm": arm, "measure": measure, "n_seeds": len(found)}
             if measure == "paper_cumulative_reward" and published is not None:
                 row |= {"published": published, "published_rounds": task.paper["rounds"]}
-            rows += [row | interval(found)] * (None not in found)
+            if None not in found:
+                rows.append(row | interval(found))
         for name, (ours, theirs) in pairs.items():
             ours, theirs = [f[measure] for f in ours], [f[measure] for f in theirs]
-            row = about | {"arm": name, "measure": measure, "n_seeds": len(ours)}
-            rows += [row | difference(ours, theirs)] if None not in ours + theirs else []
+            row = common | {"arm": name, "measure": measure, "n_seeds": len(ours)}
+            if None not in ours + theirs:
+                rows.append(row | difference(ours, theirs))
     return rows
 
 

@@ -176,9 +176,8 @@ def save_map(path: str | Path, task, data, learned: np.ndarray, label: str) -> N
     figure, axes = plt.subplots(*shape, figsize=size, layout="constrained")
     cells = data.observations // grid.states_per_cell
     visits = np.repeat(np.bincount(cells, minlength=grid.rows * grid.columns), grid.states_per_cell)
-    nothing = np.zeros_like(learned)
     about = f"\n{grid.about}" if grid.about else ""
-    policy_map(axes[0], grid, nothing, visits, "visits of D, in steps")
+    policy_map(axes[0], grid, np.zeros_like(learned), visits, "visits of D, in steps")
     policy_map(axes[1], grid, learned, learned.max(axis=1), f"greedy policy of {label}, learned values{about}")
     policy_map(axes[2], grid, optimal, optimal.max(axis=1), f"optimal policy, its values (discount {discount:g}){about}")
     figure.suptitle(f"{task.name}. D: {data.behaviour}", fontsize=10, x=0.01, ha="left", parse_math=False)

@@ -57,6 +57,7 @@ class Pong(gym.Env):
 
     def _observe(self, ram: np.ndarray) -> np.ndarray:
         now = ram[list(LABELS.values())].astype(np.float32)
+        now[3] *= now[2] > 0  # at the very first frame there is a height in RAM, but no ball
         ball, before = now[2:4], self._ball
         velocity = ball - before if ball[1] and before[1] else np.zeros(2, np.float32)
         self._ball = ball

@@ -146,7 +146,7 @@ def distinct(data_by_seed: dict) -> list:
 def control_mean(rows: Sequence, data, step_limit: int) -> float:
     """Return the control's mean return while its data were collected, under the same step limit as D."""
     played = [row for row in rows if row.phase == "llm"]
-    own_limit = min(data.metadata.get("collection_step_limit", step_limit), step_limit)
+    own_limit = min(data.metadata.get("collection_step_limit") or step_limit, step_limit)
     scale = [step_limit / own_limit if row.episode_length == own_limit else 1 for row in played]
     return float(np.mean([row.episode_return * factor for row, factor in zip(played, scale, strict=True)]))
 
@@ -183,7 +183,7 @@ def summarize(task, steps: int, rows: dict, data_by_seed: dict) -> dict:
     """Return the contents of summary.json."""
     figures = figures_by_arm(task, steps, rows, data_by_seed)
     in_data = max((len(data) for data in data_by_seed.values()), default=0)
-    enough = (steps - in_data) // GRID >= WINDOW
+    evaluations = {arm: steps // GRID - (arm != "rl") * (in_data // GRID) for arm in figures} | {"llm": 0}
     differences = {}
     for ours, theirs in COMPARED:
         if ours in figures and theirs in figures:
@@ -196,7 +196,7 @@ def summarize(task, steps: int, rows: dict, data_by_seed: dict) -> dict:
         "task": task.name,
         "steps": steps,
         "data": data_summary(task, data_by_seed),
-        "arms": {arm: arm_summary(f, arm != "llm" and enough) for arm, f in figures.items()},
+        "arms": {arm: arm_summary(f, evaluations[arm] >= WINDOW) for arm, f in figures.items()},
         "difference": differences,
         "llm": llm_summary(data_by_seed),
     }
@@ -225,7 +225,7 @@ def table(task, summary: dict) -> str:
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
         lines.append("")
         for arm, *others in cells:
-            padded = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
+            padded = [text.rjust(width) for text, width in zip(others, widths[1:], strict=True)]
             lines.append("  ".join([arm.ljust(widths[0]), *padded]))
     if summary["difference"]:
         lines += ["", *_difference_lines(summary)]

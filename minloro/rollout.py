@@ -18,7 +18,7 @@ def play_episode(
     """Play one episode from `env_seed` and append its transitions to `rows`, in the order of transitions.COLUMNS.
 
     `choose(observation, rows, step)` returns an action and how it came about, which is appended to `sources`; it sees all
-    rows so far, those of earlier episodes too. After `most_steps` steps the episode is cut off: its last row is truncated.
+    that `rows` holds so far. After `most_steps` steps the episode is cut off: its last row is truncated.
     """
     observation = copy(env.reset(seed=env_seed)[0])
     step, ended = 0, False

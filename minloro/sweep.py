@@ -75,4 +75,9 @@ def _start_worker() -> None:
     """Leave Ctrl-C to the parent process, and end with it should it be killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    threading.Thread(target=lambda: (wait([multiprocessing.parent_process().sentinel]), os._exit(1)), daemon=True).start()
+    threading.Thread(target=_end_with_the_parent, daemon=True).start()
+
+
+def _end_with_the_parent() -> None:
+    wait([multiprocessing.parent_process().sentinel])
+    os._exit(1)

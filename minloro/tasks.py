@@ -79,6 +79,8 @@ class Task:
             raise UserError(f"observations of {self.name} are {env.observation_space}, not a Box or Discrete: flatten them")
         if not (isinstance(space := env.action_space, Discrete) or (isinstance(space, Box) and space.is_bounded())):
             raise UserError(f"actions of {self.name} are {space}, neither Discrete nor a Box with finite bounds: rescale them")
+        if any(isinstance(space, Discrete) and space.start for space in (env.observation_space, env.action_space)):
+            raise UserError(f"states or actions of {self.name} are not counted from 0: wrap the environment so that they are")
         return env
 
     def make_agent(self, seed: int = 0):
@@ -100,7 +102,7 @@ class Task:
         """Draw a uniformly random action."""
         space = self.spaces[1]
         if isinstance(space, Discrete):
-            return int(space.start + rng.integers(space.n))
+            return int(rng.integers(space.n))
         return rng.uniform(space.low, space.high).astype(space.dtype)
 
 

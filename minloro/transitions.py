@@ -28,7 +28,7 @@ class Transitions:
 
     observations, next_observations: (N, …). actions: (N,) ids or (N, action dimensions). rewards: (N,).
     terminated, truncated: (N,) bool. episode: (N,) int, rows of one episode together and in order.
-    source: (N,) str or None, how each action came about: reply, retry, fallback or random.
+    source: (N,) str or None, how each action came about: reply, retry, fallback, random or agent.
     metadata: what is known about the origin.
     """
 
@@ -158,15 +158,16 @@ def load_transitions(path: str | Path, task) -> Transitions:
     for problem in _problems(data, *task.spaces):
         raise UserError(f"{path}: {problem}")
     kinds = {"rewards": np.float64, "terminated": bool, "truncated": bool, "episode": np.int64}
-    return replace(data, **{name: getattr(data, name).astype(kind) for name, kind in kinds.items()}).read_only()
+    kinds |= {name: np.int64 for name, column in data.columns.items() if column.dtype.kind == "u"}  # their sums are fractions
+    return replace(data, **{name: getattr(data, name).astype(kind, copy=False) for name, kind in kinds.items()}).read_only()
 
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in (*COLUMNS, "metadata", "source") if name in file.files}
-    except OSError:
-        raise UserError(f"{path}: there is no such file; give the .npz of an earlier run or of published rollouts") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror or error}): give the .npz file of a data set") from None
     except Exception as error:  # whatever a damaged archive makes zipfile, zlib and NumPy raise
         if "allow_pickle" in str(error):
             raise UserError(f"{path} holds pickled Python objects, which are never loaded; save plain arrays") from None
@@ -182,8 +183,8 @@ def _problems(data: Transitions, observation_space, action_space):
     n = data.actions.shape[0] if data.actions.ndim else 0
     if n == 0:
         yield "it holds no transitions"
-    shapes = {"observations": (n, *observation_space.shape), "next_observations": (n, *observation_space.shape)}
-    shapes["actions"] = (n, *action_space.shape)
+    state_shape = (n, *observation_space.shape)
+    shapes = {"observations": state_shape, "next_observations": state_shape, "actions": (n, *action_space.shape)}
     for name, array in data.columns.items():
         if array.shape != (shape := shapes.get(name, (n,))):
             yield f"{name} has the shape {array.shape}, expected {shape}"
@@ -214,10 +215,9 @@ def _problems(data: Transitions, observation_space, action_space):
 
 def _out_of_range(name: str, array: np.ndarray, space):
     if hasattr(space, "n"):  # Discrete
-        last = int(space.start + space.n - 1)
         if array.dtype.kind not in "iu":
-            yield f"{name} has the type {array.dtype}, expected whole numbers from {space.start} to {last}"
-        elif array.min() < space.start or array.max() > last:
-            yield f"{name} holds values from {array.min()} to {array.max()}, the task has {space.start} to {last}"
+            yield f"{name} has the type {array.dtype}, expected whole numbers from 0 to {space.n - 1}"
+        elif array.min() < 0 or array.max() >= space.n:
+            yield f"{name} holds values from {array.min()} to {array.max()}, the task has 0 to {space.n - 1}"
     elif name == "actions" and ((array < space.low) | (array > space.high)).any():
         yield f"{name} holds values outside {space.low.min()} to {space.high.max()}"

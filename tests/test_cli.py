@@ -102,7 +102,7 @@ def test_blas_has_one_thread_before_numpy_is_loaded():
         (["cartpole", "--llm-url", "http://localhost:1/v1", "--llm-model", ""], "empty"),
         (["cartpole", "--llm-url", "http://ü.x/v1", "--llm-model", "tiny"], "--llm-url"),
         (["cartpole", "--out", ""], "empty"),
-        (["cartpole", "--data", "x" * 5000], "no such file"),
+        (["cartpole", "--data", "x" * 5000], "cannot be read (File name too long)"),
         (["cartpole", "--steps", "2147483647"], "100 million"),
         (["cartpole", "--seeds", "1000000000"], "at most 10,000"),
         (["--resume", "nowhere"], "nowhere"),
@@ -125,6 +125,36 @@ def test_data_that_cannot_be_used(capsys, tmp_path, cartpole):
         assert message in refused(capsys, *SHORT, "--data", path, "--out", out)
     assert "give more --steps" in refused(capsys, "cartpole", "--steps", 200, "--data", tmp_path / "good.npz", "--out", out)
     assert not out.exists()
+
+
+def test_a_budget_that_d_uses_up_is_not_advised_to_go_on(capsys, tmp_path):
+    out = tmp_path / "run"
+    for again in ([], ["--resume", out]):  # a resumed run would keep its budget
+        message = refused(capsys, *([] if again else ["cartpole", "--steps", 300, "--out", out]), *again)
+        assert f"give more --steps or fewer --episodes; D is kept: --data {out / 'rollouts.npz'}" in message
+        assert "go on with" not in message
+    longer = [
+        "cartpole",
+        "--quiet",
+        "--steps",
+        "1000",
+        "--seeds",
+        "1",
+        "--arms",
+        "rl,loro",
+        "--data",
+        str(out / "rollouts.npz"),
+    ]
+    assert main([*longer, "--jobs", "1", "--out", str(tmp_path / "longer")]) == 0
+
+
+def test_a_dry_run_with_given_data_asks_nobody(capsys):
+    assert main(["cartpole", "--dry-run", "--data", "D.npz"]) == 0
+    assert "nobody is asked" in capsys.readouterr().out
+
+
+def test_a_folder_is_no_data_set(capsys, tmp_path):
+    assert "cannot be read (Is a directory)" in refused(capsys, "cartpole", "--data", tmp_path)
 
 
 def test_data_that_looks_wrong_gets_a_warning(capsys, tmp_path, cartpole, small_data):
@@ -320,7 +350,7 @@ def test_a_given_data_set_is_read_again_where_it_was_lost(tmp_path, capsys, smal
     assert (out / "summary.json").read_bytes() == summary
     (out / "rollouts.npz").unlink()
     (tmp_path / "d.npz").unlink()
-    assert "no such file" in refused(capsys, "--resume", out)
+    assert "cannot be read (No such file or directory)" in refused(capsys, "--resume", out)
 
 
 def test_a_resumed_run_does_not_run_again_what_is_finished(tmp_path, monkeypatch):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from conftest import make_batch
 
-from minloro.agents.features import FourierBasis
+from minloro.agents.features import FourierBasis, RadialBasis
 from minloro.agents.linear import LinearQ, double_q_target
 from minloro.transitions import Transitions
 
@@ -134,6 +134,13 @@ def test_it_finds_the_values_of_a_small_chain():
         agent.update(batch_all.rows(rng.integers(3000, size=64)))
     exact = [[0.9**3, 0.9**2], [0.9**2, 0.9], [0.9, 1.0]]
     np.testing.assert_allclose(agent.weights, exact, atol=0.02)
+
+
+def test_radial_features_outside_their_bounds_are_those_of_the_edge():
+    basis = RadialBasis(low=[0.0, -1.0], high=[2.0, 1.0], per_dimension=3, width=0.5)
+    far, edge = basis(np.array([[1e6, 0.0], [-50.0, 7.0]])), basis(np.array([[2.0, 0.0], [0.0, 1.0]]))
+    np.testing.assert_array_equal(far, edge)
+    np.testing.assert_allclose(far.sum(axis=1), 1, rtol=1e-6)
 
 
 def test_fourier_features_by_hand():

@@ -102,12 +102,17 @@ class ManyActions(Homing):
     action_space = gym.spaces.MultiDiscrete([3, 3])
 
 
+class FromOne(Homing):
+    action_space = gym.spaces.Discrete(2, start=1)
+
+
 @pytest.mark.parametrize(
     ("env", "words"),
     [
         (Boundless, ("Box([-1.", "finite bounds")),
         (Nested, ("Dict", "flatten")),
         (ManyActions, ("MultiDiscrete", "Discrete nor")),
+        (FromOne, ("not counted from 0", "wrap")),
     ],
 )
 def test_spaces_that_cannot_be_used(env, words):

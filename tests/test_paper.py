@@ -149,6 +149,15 @@ def test_a_resumed_comparison_keeps_its_settings(short, tmp_path, capsys, monkey
     assert main(["cartpole", "--resume", str(out)]) == 2
 
 
+def test_a_resumed_comparison_whose_data_are_gone(short, folder, tmp_path, capsys):
+    out = tmp_path / "paper"
+    assert main([*short, "--data", f"one={folder}", "--out", str(out)]) == 0
+    folder.rename(tmp_path / "elsewhere")
+    capsys.readouterr()
+    assert main(["--resume", str(out), "--jobs", "1"]) == 2
+    assert "holds none of cartpole.npz" in capsys.readouterr().err
+
+
 def test_the_papers_accounting_counts_what_an_episode_earned(published):
     """Qwen's pendulum episodes have 50 steps: scaled to 200 they enter the mean return, as they were played the paper's sum."""
     from minloro.transitions import load_transitions

@@ -4,6 +4,7 @@ import json
 import numpy as np
 import pytest
 
+import minloro
 from minloro import report
 from minloro.loro import EpisodeReturn
 from minloro.report import arm_summary, difference, interval, seed_figures, t_quantile
@@ -95,6 +96,24 @@ def test_what_the_budget_does_not_hold_is_null():
     assert figures["steps_to_threshold"] is None  # it takes ten evaluations
     many = seed_figures(evaluations(4400, 1.0, *[2.0] * 3), 5000, 9.0, 10, online_points=3, threshold=0)
     assert many["paper_cumulative_reward"] is None  # 25 rounds: 15 online ones would be needed, D leaves 3
+
+
+def test_ten_evaluations_after_d_are_enough_to_say_never():
+    task, rng = minloro.make_task("cartpole"), np.random.default_rng(0)
+    for rows, possible in ((4001, True), (4200, False)):  # of 6,000 steps: 10 or 9 points of the grid come after D
+        data = minloro.collect_random(task, rows)
+        returns = {("rl", 0): evaluations(0, *rng.normal(size=31)), ("loro", 0): evaluations(rows, *rng.normal(size=31))}
+        returns = {key: [row for row in kept if row.env_steps <= 6000] for key, kept in returns.items()}
+        arms = report.summarize(task, 6000, returns, {0: data})["arms"]
+        assert arms["rl"]["steps_to_threshold"]["possible"] and arms["loro"]["steps_to_threshold"]["possible"] == possible
+
+
+def test_a_limit_that_is_not_known_is_the_tasks():
+    task = minloro.make_task("cartpole")
+    data = minloro.collect_random(task, 300)
+    data.metadata["collection_step_limit"] = None
+    rows = [EpisodeReturn("llm", "random", 30, 30.0, 30), *evaluations(300, *[50.0] * 10)]
+    assert report.figures_by_arm(task, 2000, {("random-data", 0): rows}, {0: data})["random-data"][0]["first_return"] == 50
 
 
 def test_seeds_that_reached_the_threshold_are_counted():

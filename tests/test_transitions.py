@@ -6,6 +6,7 @@ import zipfile
 import numpy as np
 import pytest
 
+import minloro
 from minloro.errors import UserError
 from minloro.rollout import unreproduced
 from minloro.transitions import COLUMNS, Transitions, load_transitions, save_transitions
@@ -98,9 +99,9 @@ def test_files_that_are_no_data_set(tmp_path, cartpole, small_data):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(UserError, match="not a readable .npz|not a data set|pickled"):
             load_transitions(tmp_path / name, cartpole)
-    with pytest.raises(UserError, match="no such file"):
+    with pytest.raises(UserError, match="cannot be read"):
         load_transitions(tmp_path / "missing.npz", cartpole)
-    with pytest.raises(UserError, match="no such file"):
+    with pytest.raises(UserError, match="cannot be read"):
         load_transitions(tmp_path, cartpole)
 
 
@@ -164,6 +165,13 @@ def test_every_published_row_replays_and_misaligned_ones_do_not(published, cartp
     cut = Transitions(*(getattr(data, name)[:5].copy() for name in COLUMNS))
     cut.terminated[-1] = True
     assert unreproduced(cartpole, cut).tolist() == [False] * 4 + [True]
+
+
+def test_whole_numbers_without_a_sign_become_ordinary_ones(tmp_path, cartpole, small_data):
+    unsigned = write(tmp_path / "d.npz", small_data, actions=small_data.actions.astype(np.uint64))
+    data = load_transitions(unsigned, cartpole)
+    assert data.actions.dtype == np.int64 and not unreproduced(cartpole, data).any()
+    minloro.pretrain(cartpole.make_agent(), data, updates=2)
 
 
 def test_without_a_recorded_limit_the_lengths_tell():

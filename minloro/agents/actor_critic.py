@@ -48,7 +48,7 @@ class ActorCritic(Checkpoint):
             raise UserError("the actor-critic needs a Box of actions with finite bounds, low below high")
         self.step_size, self.discount, self.target_step_size = step_size, discount, target_step_size
         self.pretraining_target_step_size = pretraining_target_step_size or target_step_size
-        self.batch_size, self.dtype = batch_size, dtype
+        self.observation_size, self.batch_size, self.dtype = observation_size, batch_size, dtype
         n_actions = len(self.low)
         policy_sizes = (observation_size, hidden, hidden, 2 * n_actions)
         critic_sizes = (observation_size + n_actions, hidden, hidden, 1)
@@ -91,9 +91,9 @@ class ActorCritic(Checkpoint):
 
     def encode(self, observations) -> np.ndarray:
         """Return one observation, (S,), or many, (…, S), in the learner's precision."""
-        encoded, size = np.array(observations, self.dtype), self._pairs.shape[1] - len(self.low)  # a copy: it may be reused
-        if encoded.shape[-1:] != (size,):
-            raise UserError(f"observations have the shape {encoded.shape[-1:]}, the actor-critic was made for ({size},)")
+        encoded = np.array(observations, self.dtype)  # a copy: an environment may reuse the array
+        if encoded.shape[-1:] != (self.observation_size,):
+            raise UserError(f"observations have the shape {encoded.shape[-1:]}, the learner's is ({self.observation_size},)")
         return encoded
 
     def act(self, observation: np.ndarray, rng: np.random.Generator | None = None) -> np.ndarray:
@@ -130,7 +130,10 @@ class ActorCritic(Checkpoint):
         return td_error
 
     def _critic_gradients(self, observations: np.ndarray, actions: np.ndarray, target: np.ndarray) -> np.ndarray:
-        """J_Q = sum over the critics of mean((Q(s, a) - target)²) / 2; so dJ_Q/dQ = (Q - target) / B."""
+        """J_Q = sum over the critics of mean((Q(s, a) - target)²) / 2; so dJ_Q/dQ = (Q - target) / B.
+
+        Return td_error = target - Q, (2, B).
+        """
         td_error = target - self.critics.forward(self._join(observations, actions))[..., 0]  # [2, B]
         self.critics.backward((td_error / -len(target))[..., None])
         return td_error
@@ -161,7 +164,7 @@ class ActorCritic(Checkpoint):
         """Return a = tanh(mean + std * noise), (B, A), log pi(a|s), (B,), and std, (B, A).
 
         log pi(a|s) = sum over A of [-noise²/2 - log std - log(2 pi)/2 - log(1 - tanh(u)²)]: the Gaussian's density
-        over the slope of tanh. The last term is 2 (log 2 - u - log(1 + exp(-2u))), which does not cancel for large u.
+        over the slope of tanh. log(1 - tanh(u)²) = 2 (log 2 - u - log(1 + exp(-2u))), which does not cancel for large u.
         """
         mean, log_std = self.policy.forward(observations)[0].reshape(len(noise), 2, -1).swapaxes(0, 1)  # [B, A]
         self._unclipped = (log_std > LOG_STD_LOW) & (log_std < LOG_STD_HIGH)

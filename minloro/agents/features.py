@@ -7,6 +7,9 @@ Which of the two matters for a warm start. A Fourier feature is global: what is 
 everywhere. That generalises fast, but a data set in which a distant goal is never reached then teaches that all states are
 hopeless, those too that it does not hold. A radial feature is local: states that D has not visited keep their initial value,
 and where that is optimistic, learning online goes there first.
+
+Observations outside [low, high] count as lying on the edge: beyond it the cosines would mirror the state space, and all bumps
+would be 0.
 """
 
 from itertools import combinations, product
@@ -21,7 +24,6 @@ class FourierBasis:
 
     interactions: how many coefficients of a vector may differ from 0; by default all d of them. With 2, a feature sees at
     most a pair of quantities, and their number grows with d² instead of exponentially.
-    Observations outside [low, high] count as lying on the edge: beyond it the cosines would mirror the state space.
 
     >>> basis = FourierBasis(low=[0.0], high=[2.0], order=2)
     >>> basis(np.array([1.0])).round(3) + 0
@@ -39,8 +41,7 @@ class FourierBasis:
 
     def __call__(self, observations: np.ndarray) -> np.ndarray:
         """Map observations (…, d) to features (…, D), float32."""
-        inside = np.minimum(np.maximum(_states(observations, self.low), self.low), self.high)
-        return np.cos((inside - self.low).dot(self._matrix))  # [..., D]
+        return np.cos((_inside(observations, self.low, self.high) - self.low).dot(self._matrix))  # [..., D]
 
 
 class RadialBasis:
@@ -53,15 +54,15 @@ class RadialBasis:
     """
 
     def __init__(self, low, high, per_dimension: int, width: float):
-        self.low, high = _bounds(low, high)
-        self._scale = (per_dimension - 1) / (high - self.low)  # to distances between centres
+        self.low, self.high = _bounds(low, high)
+        self._scale = (per_dimension - 1) / (self.high - self.low)  # to distances between centres
         self._centres = np.arange(per_dimension, dtype=np.float32)
         self._sharpness = np.float32(0.5 / width**2)
         self.size = per_dimension ** len(self.low)
 
     def __call__(self, observations: np.ndarray) -> np.ndarray:
         """Map observations (…, d) to features (…, D), float32."""
-        x = (_states(observations, self.low) - self.low) * self._scale  # [..., d]
+        x = (_inside(observations, self.low, self.high) - self.low) * self._scale  # [..., d]
         bumps = np.exp(-self._sharpness * (x[..., None] - self._centres) ** 2)  # [..., d, per_dimension]
         bumps /= bumps.sum(axis=-1, keepdims=True)
         phi = bumps[..., 0, :]
@@ -78,12 +79,12 @@ def _bounds(low, high) -> tuple[np.ndarray, np.ndarray]:
     return low, high
 
 
-def _states(observations, low: np.ndarray) -> np.ndarray:
-    """Return observations as an array, (…, d); raise UserError where they do not have as many numbers as the bounds."""
+def _inside(observations, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Return observations as an array, (…, d), within the bounds; raise UserError where there are not as many numbers."""
     states = np.asarray(observations, np.float32)
     if states.shape[-1:] != low.shape:
         raise UserError(f"observations have the shape {states.shape[-1:]}: low and high need as many entries, not {len(low)}")
-    return states
+    return np.minimum(np.maximum(states, low), high)
 
 
 def _coefficients(d: int, order: int, interactions: int | None) -> np.ndarray:

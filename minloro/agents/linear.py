@@ -1,8 +1,8 @@
 """Linear Q-learning: q(s, a) = phi(s) · w_a, learned from minibatches with the double-Q target.
 
-Sources: Sutton and Barto (2018), sections 9.4 and 11.5 (linear action values); van Hasselt, Guez and Silver (2016),
-"Deep Reinforcement Learning with Double Q-learning": the online weights choose the next action, slowly following target
-weights value it; Kingma and Ba (2015), Adam. Paper: the same update on a neural network. Here: on fixed features,
+Sources: Sutton and Barto (2018), sections 9.4 (linear values) and 11.1 (semi-gradients off-policy); van Hasselt, Guez and
+Silver (2016), "Deep Reinforcement Learning with Double Q-learning": the online weights choose the next action, slowly following
+target weights value it; Kingma and Ba (2015), Adam. Paper: the same update on a neural network. Here: on fixed features,
 because the whole learner then fits on a screen and a step takes microseconds.
 
 Left out on purpose: eligibility traces, prioritised replay, a schedule for epsilon.
@@ -17,6 +17,8 @@ import numpy as np
 from minloro.agents.checkpoint import Checkpoint
 from minloro.agents.features import FourierBasis, RadialBasis
 from minloro.transitions import Transitions
+
+BETA1, BETA2 = 0.9, 0.999  # of Adam
 
 
 def double_q_target(rewards, terminated, next_q, next_q_target, discount: float) -> np.ndarray:
@@ -46,12 +48,11 @@ class LinearQ(Checkpoint):
 
     def __init__(
         self, features: FourierBasis | RadialBasis, n_actions: int, *, step_size: float, discount: float = 0.99,
-        epsilon: float = 0.1, target_step_size: float = 0.01, batch_size: int = 64, beta1: float = 0.9, beta2: float = 0.999,
-        dtype=np.float32,
+        epsilon: float = 0.1, target_step_size: float = 0.01, batch_size: int = 64, dtype=np.float32,
     ):  # fmt: skip
         self.features, self.n_actions, self.batch_size = features, n_actions, batch_size
         self.step_size, self.discount, self.epsilon = step_size, discount, epsilon
-        self.target_step_size, self.beta1, self.beta2 = target_step_size, beta1, beta2
+        self.target_step_size = target_step_size
         self.weights = np.zeros((features.size, n_actions), dtype)  # [D, A]
         self.target_weights = self.weights.copy()
         self.mean_gradient = np.zeros_like(self.weights)  # Adam's m
@@ -75,11 +76,11 @@ class LinearQ(Checkpoint):
         """
         gradient, td_error = self._gradient(batch)
         self.n_updates += 1
-        self.mean_gradient += (1 - self.beta1) * (gradient - self.mean_gradient)
-        self.mean_square += (1 - self.beta2) * (gradient * gradient - self.mean_square)
+        self.mean_gradient += (1 - BETA1) * (gradient - self.mean_gradient)
+        self.mean_square += (1 - BETA2) * (gradient * gradient - self.mean_square)
         # Kingma and Ba, section 2: the bias corrections of v and of m, folded into the step.
-        correction = (1 - self.beta2**self.n_updates) ** 0.5
-        step = self.step_size * correction / (1 - self.beta1**self.n_updates)
+        correction = (1 - BETA2**self.n_updates) ** 0.5
+        step = self.step_size * correction / (1 - BETA1**self.n_updates)
         self.weights -= step * self.mean_gradient / (np.sqrt(self.mean_square) + 1e-8 * correction)
         self.target_weights += self.target_step_size * (self.weights - self.target_weights)
         return td_error

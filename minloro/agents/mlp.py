@@ -4,7 +4,7 @@ Two critics have the same shape and the same inputs, so they are one stack of ma
 once. All parameters lie in one flat vector that the caller owns, and so do the gradients: an optimiser sees two vectors, a
 layer sees its own view of them.
 
-Left out on purpose: other activations, other depths a layer, automatic differentiation.
+Left out on purpose: other activations, automatic differentiation.
 
 Shapes: K copies, B batch, I inputs of a layer, O outputs of a layer, H hidden units.
 """
@@ -36,7 +36,7 @@ class MLP:
         self._ones = np.ones((1, batch_size), dtype)
 
     def initialize(self, rng: np.random.Generator) -> None:
-        """Draw every parameter uniformly from ±1 / sqrt(I), I the inputs of its layer (LeCun et al. 1998)."""
+        """Draw every parameter uniformly from ±1 / sqrt(I), I the inputs of its layer (as PyTorch does in a linear layer)."""
         for weight, bias in zip(self.weights, self.biases, strict=True):
             bound = 1 / np.sqrt(weight.shape[1])
             weight[...] = rng.uniform(-bound, bound, weight.shape)

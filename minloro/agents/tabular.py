@@ -5,11 +5,12 @@ Sources: Watkins (1989); Sutton and Barto (2018), section 6.5; experience replay
 Initial values are a choice. Where an untried action looks better than those that were tried, even a greedy agent explores
 (Sutton and Barto, section 2.6). Pretraining on a fixed data set wants the opposite: nothing in D corrects a good opinion of an
 action that D does not hold. One table has to serve both, and it is made for the online steps. In taxi and cliffwalking every
-step costs at least 1, so that trying an action makes it look worse than its untried neighbours, from 0 for all of them in
-taxi; in cliffwalking, from -5, this stops a few cells before the goal, where the values are better than that, and the first way
-that was found is followed. In frozenlake, where only the goal is worth anything, 0.5 is above the values of most states, and it
-sinks where the ice breaks. The price is that the greedy policy right after pretraining often tries what D has not tried; that
-is the first evaluation of `loro`, and it is over within a few hundred online steps.
+step but taxi's last costs at least 1, so that trying an action makes it look worse than its untried neighbours, from 0 for all
+of them in taxi; in cliffwalking, from -5, this stops a few cells before the goal, where the values are better than that, and
+the first way that was found is followed. In frozenlake, where only the goal is worth anything, 0.5 is above most values of
+actions (30 of 44 of the optimal ones), and it sinks where the ice breaks. The price is that the greedy policy right after
+pretraining often tries what D has not tried; that is the first evaluation of `loro`, and it is over within a few hundred online
+steps.
 
 Shapes: B batch, S states, A actions.
 """

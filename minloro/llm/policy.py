@@ -28,7 +28,7 @@ class LLMPolicy:
         self.dropped: set[str] = set()  # settings that the server refused
         self.models: set[str] = set()  # as the server names what answered
 
-    def choose(self, observation, rows: list, step: int, episode: int) -> tuple[int, str]:
+    def choose(self, observation, rows: list, step: int, episode: int) -> tuple[int | np.ndarray, str]:
         """Return an action for `observation` and how it came about: reply, retry or fallback."""
         prompt = self.task.prompt
         messages = prompt.messages(observation, rows)

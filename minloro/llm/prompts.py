@@ -27,8 +27,9 @@ class Prompt:
     """The text side of a task with numbered actions.
 
     rules: what the game is, what ends it, what is rewarded. actions: what each action does; the model's number 1 is
-    action 0. describe: (observation, all rows of D so far) to text; most tasks need only the first. remembers: whether
-    `describe` uses rows of earlier episodes. reasoning: "direct", answer at once, or "cot", think step by step first.
+    action 0. describe: (observation, rows of D so far) to text; most tasks need only the first. remembers: whether these
+    rows are those of all earlier episodes, too, and not of this one alone. reasoning: "direct", answer at once, or "cot",
+    think step by step first.
     """
 
     rules: str

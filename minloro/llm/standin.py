@@ -14,7 +14,7 @@ NOTICE = "no language model was asked"
 
 
 class StandInLLM:
-    """Answer prompts of `task` by its rule. A sample's answer depends on the seed and the sample alone."""
+    """Answer prompts of `task` by its rule, or by chance, which depends on the seed and the sample alone."""
 
     def __init__(self, task, seed: int = 0, skill: float = 0.7):
         if task.stand_in_rule is None:

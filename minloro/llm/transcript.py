@@ -30,7 +30,7 @@ class Transcript(AbstractContextManager):
     """
 
     def __init__(self, path: str | Path | None, budget: int | None = None):
-        self.path, self.budget = None if path is None else Path(path), budget
+        self.path, self.budget = None if path is None else Path(path), float("inf") if budget is None else budget
         self.stopped = False  # set, from any thread, to make every further call fail
         self._known: dict[str, dict] = {}
         self._lock = threading.Lock()
@@ -49,10 +49,9 @@ class Transcript(AbstractContextManager):
             reply = Reply(call["reply"], **{name: call[name] for name in KEPT})
             return reply, parse(reply.answer)
         with self._lock:
-            if self.stopped or (self.budget is not None and self.budget <= 0):
+            if self.stopped or self.budget <= 0:
                 raise BudgetSpent
-            if self.budget is not None:
-                self.budget -= 1
+            self.budget -= 1
         try:
             reply = llm.complete(messages, sample)
         except RequestRefused:
@@ -100,8 +99,6 @@ def _lock_file(file) -> None:
 
 def _read_calls(path: Path) -> list[dict]:
     """Return the calls of an earlier run, and cut off a last line that a kill tore."""
-    if not path.exists():
-        return []
     content = path.read_bytes()
     whole = content[: content.rfind(b"\n") + 1]
     if whole != content:
