@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import minloro
+from minloro import loro
 from minloro.errors import UserError
 from minloro.llm.client import Reply
 from minloro.loro import Job
@@ -75,6 +76,38 @@ def test_it_learns_and_is_stored_as_float32(tmp_path):
     for batch in (batches[0], batches[-1]):  # while it is pretrained, and online
         assert {getattr(batch, name).dtype for name in COLUMNS[:4]} == {np.dtype(np.float32)}
         assert batch.observations.shape == (128, 100) and batch.actions.shape == (128, 4)
+
+
+class HomingIn32(Homing):
+    """The same in the learner's precision, in which nothing has to be converted, and so nothing is copied by the way."""
+
+    observation_space = gym.spaces.Box(-np.inf, np.inf, (100,), np.float32)
+
+    def reset(self, **options):
+        super().reset(**options)
+        self.seen = np.zeros(100, np.float32)
+        return self._look(), {}
+
+
+def test_an_array_that_is_handed_out_again_is_copied():
+    task, batches = homing(env_factory=HomingIn32), []
+    agent = task.make_agent(0)
+    update = agent.update
+    agent.update = lambda batch, rng: batches.append(batch) or update(batch, rng)
+    minloro.finetune(agent, task, 250)
+    assert len(batches) == 123 and not any((b.observations == b.next_observations).all(axis=1).any() for b in batches)
+
+
+@pytest.mark.parametrize("env", [Homing, HomingIn32])
+def test_a_large_data_set_teaches_the_same(monkeypatch, env):
+    task, learned = homing(env_factory=env), []
+    data = minloro.collect_random(task, 300)
+    for most in (loro.MOST_FEATURES, -1):  # with the second, observations are encoded as they are drawn
+        monkeypatch.setattr(loro, "MOST_FEATURES", most)
+        agent = task.make_agent(0)
+        minloro.finetune(agent, task, 450, data)
+        learned.append(agent.parameters.copy())
+    np.testing.assert_array_equal(*learned)
 
 
 def test_all_arms_run_and_are_reported():

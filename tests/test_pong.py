@@ -11,6 +11,7 @@ import minloro
 from minloro import cli, sweep
 from minloro.errors import UserError
 from minloro.llm.standin import pong_rule
+from minloro.loro import Job
 from minloro.pong import MOST_WAITING, Pong, PongFeatures
 from minloro.transitions import load_transitions, save_transitions
 
@@ -93,6 +94,40 @@ def test_the_labels_are_what_the_screen_shows(random_actions):
 
 
 @emulator
+def test_the_ball_is_in_play_where_the_screen_shows_it():
+    """At the very first frame RAM holds the height of a ball that is not there."""
+    env, waited = Pong(), set()
+    for seed in range(60):
+        observation, _ = env.reset(seed=seed)
+        waited.add(env._game.unwrapped.ale.getEpisodeFrameNumber())
+        assert not observation[[Y, VX, VY]].any()
+        while True:
+            screen = env._game.unwrapped.ale.getScreenRGB()[34:194]
+            assert (observation[Y] > 0) == (screen == (236, 236, 236)).all(-1).any(), seed
+            if observation[Y]:
+                break
+            observation, *_ = env.step(0)
+    assert 0 in waited
+
+
+@emulator
+def test_a_new_game_knows_nothing_of_the_last_ball():
+    env, fresh = Pong(), Pong()
+    env.reset(seed=0)
+    while not env.step(0)[0][Y]:
+        pass
+    env.reset(seed=1)
+    fresh.reset(seed=1)
+    np.testing.assert_array_equal(env._ball, fresh._ball)
+
+
+@emulator
+def test_the_emulator_is_quiet(capfd):
+    Pong().reset(seed=0)
+    assert capfd.readouterr() == ("", "")
+
+
+@emulator
 def test_velocity_is_the_balls_way_since_the_last_decision(random_actions):
     observations, _ = play(Pong(), 5, random_actions)
     before, now = observations[:-1], observations[1:]
@@ -169,10 +204,16 @@ def test_features_see_the_distance_and_not_the_score():
     row = np.array([109, 130, 126, 134, 4, -8, 0, 0], np.float32)
     one, later = features(row), features(row + [0, 0, 0, 0, 0, 0, 3, 2])
     np.testing.assert_array_equal(one, later)
-    np.testing.assert_array_equal(features(np.stack([row, row + 1]))[0], one)
+    np.testing.assert_allclose(features(np.stack([row, row + 1]))[0], one, rtol=0, atol=1e-5)
     assert one.shape == (features.size,) and one.dtype == np.float32
-    lower = features(row + [10, 0, 0, 0, 0, 0, 0, 0])
-    assert not np.allclose(one, lower)
+    for column in range(8):
+        other = row.copy()
+        other[column] += 1
+        assert np.array_equal(features(other), one) == (column in (OPPONENT, LOST, WON)), column
+    assert not np.allclose(features(row + [40, 0, 0, 40, 0, 0, 0, 0]), one)  # as far from the ball, but elsewhere
+    sideways, down = np.tile(row, (2, 1)), np.tile(row, (2, 1))
+    sideways[:, VX] = down[:, VY] = 6, 9  # the ball is never faster than 6 across, but up to 12 up and down
+    assert np.allclose(*features(sideways)) and not np.allclose(*features(down))
 
 
 @emulator
@@ -203,9 +244,24 @@ def test_without_the_extra_one_line_says_how_to_install_it(monkeypatch, tmp_path
 
 @pytest.mark.slow
 @emulator
+def test_the_command(tmp_path, capfd):
+    out = tmp_path / "run"
+    run = "pong --quiet --seeds 1 --episodes 2 --steps 800 --arms rl,loro,random-data,mix,llm --jobs 2".split()
+    assert cli.main([*run, "--out", str(out)]) == 0
+    said, err = capfd.readouterr()
+    assert "not comparable" in said and not err
+    assert cli.main(["--resume", str(out), "--quiet"]) == 0
+    agent = minloro.make_task("pong").make_agent()
+    agent.load(out / "agents" / "loro-0.npz")
+    assert agent.n_updates == 3400
+    assert cli.main(["pong", "--dry-run"]) == 0 and "at most 2,000" in capfd.readouterr().out
+
+
+@pytest.mark.slow
+@emulator
 def test_rl_ends_at_minus_one_or_better(pong):
-    jobs = [sweep.Job(pong, "rl", seed, pong.steps, None, 0, "keep") for seed in range(10)]
+    jobs = [Job(pong, "rl", seed, pong.steps, None, 0, "keep") for seed in range(10)]
     with ProcessPoolExecutor() as pool:
-        results = sweep.run(jobs, pool)
-    finals = [np.mean([r.episode_return for r in returns if r.phase == "eval"][-10:]) for returns, _ in results]
+        results = list(sweep.run(jobs, pool))
+    finals = [np.mean([r.episode_return for r in returns if r.phase == "eval"][-10:]) for _, (returns, _) in results]
     assert len(finals) == 10 and np.mean(finals) >= -1

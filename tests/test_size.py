@@ -3,6 +3,7 @@
 `python -m pytest -m slow -s tests/test_size.py` prints the figures of the README.
 """
 
+import re
 import time
 import tracemalloc
 from contextlib import contextmanager
@@ -78,15 +79,17 @@ def test_the_pace_of_pretraining_is_kept_where_what_is_drawn_is_encoded(monkeypa
 
 
 def test_of_a_large_data_set_some_rows_are_played(tmp_path, cartpole, small_data, monkeypatch, capsys):
-    changes = {"terminated": ~small_data.terminated, "truncated": np.zeros(len(small_data), bool)}
-    changes["episode"] = np.arange(len(small_data))
+    n = len(small_data)
+    second_half = np.arange(n) >= n // 2  # is wrong: rows are drawn from all of D, not from its beginning
+    changes = {"terminated": small_data.terminated ^ second_half, "truncated": np.zeros(n, bool), "episode": np.arange(n)}
     wrong = Transitions(**vars(small_data) | changes)
     save_transitions(tmp_path / "d.npz", wrong)
     settings = Settings("cartpole", ("rl",), 1, 0, 1000, 200, None, None, False, 0.7, "keep", 1)
-    for most, checked in ((20, 20), (10_000, len(small_data))):
+    for most, checked in ((20, 20), (10_000, n)):
         monkeypatch.setattr(experiment, "MOST_CHECKED", most)
         read_data(tmp_path / "d.npz", cartpole, settings, Progress(quiet=False))
-        assert f"{checked} of {checked} rows drawn from the {len(small_data)} of " in capsys.readouterr().err
+        found = re.search(r"(\d+) of (\d+) rows drawn from the (\d+) of ", capsys.readouterr().err)
+        assert (int(found[2]), int(found[3])) == (checked, n) and 0 < int(found[1]) < checked
 
 
 def random_rows(task, size: int, actions, kind=np.float32) -> Transitions:

@@ -110,6 +110,8 @@ def test_every_dependency_has_a_lower_bound():
     assert all(re.fullmatch(r"[a-z0-9-]+>=[0-9.]+", line) for line in wanted), wanted
     found = re.findall(r"^ +([a-z0-9-]+>=.+)", (ROOT / "setup.cfg").read_text(), re.MULTILINE)
     assert sorted(found) == sorted(wanted)
+    tested = re.search(r"-e '\.\[(.+?)\]'", (ROOT / ".ci" / "lower_bounds").read_text())[1].split(",")
+    assert sorted(tested) == sorted(settings["options.extras_require"])
 
 
 def test_the_changelog_and_the_citation_know_the_version():
