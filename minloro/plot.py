@@ -149,7 +149,8 @@ def policy_map(ax, grid, values: np.ndarray, shade: np.ndarray, title: str):
     for cell, state in enumerate(states):
         row, column = divmod(cell, grid.columns)
         if mark := grid.marks.get(cell):
-            ax.text(column - 0.45, row - 0.42, mark, ha="left", va="top", fontsize=7, color="0.25", weight="bold")
+            colour = "white" if image.norm(shown[cell]) > 0.6 else "0.25"
+            ax.text(column - 0.45, row - 0.42, mark, ha="left", va="top", fontsize=7, color=colour, weight="bold")
         if cell in grid.never_left:
             continue
         best = np.flatnonzero(values[state] >= values[state].max() - 1e-9)

@@ -58,8 +58,7 @@ class Transitions:
         """Return the first n episodes; what the metadata say of the whole is left out of a part."""
         if n >= len(self.episode_ids):
             return self
-        whole = ("llm", "last_episode_unfinished")
-        metadata = {name: value for name, value in self.metadata.items() if name not in whole}
+        metadata = {name: value for name, value in self.metadata.items() if name not in ("llm", "last_episode_unfinished")}
         part = self.rows(np.isin(self.episode, self.episode_ids[:n]))
         return replace(part, metadata=metadata | {"first_episodes_only": n}).read_only()
 

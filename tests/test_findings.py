@@ -21,7 +21,7 @@ def test_every_defect_shows_on_the_published_files():
         "cliffwalking: the simulator confirms 56% of the rows as stored, 100%",
         "= 27,079 (published 27,078); the first alone: 26,196",
         "= -10,437 (published -10,436); the first alone: -12,775",
-        "cliffwalking: 26 of 30 episodes stored as terminated were cut off, at 200 steps",
+        "cliffwalking: 26 of 30 episodes stored as terminated were cut off; the longest has 200 steps",
     ):
         assert shown in out
     assert len(re.findall(r"^\d\. ", out, re.MULTILINE)) == 8

@@ -254,7 +254,7 @@ def test_a_folder_gives_the_latest_file_of_one_model(write, small_data, tmp_path
     assert reader.main([str(official), str(tmp_path / "out"), "--model", "Some-7B"]) == 0
     out = capsys.readouterr().out.splitlines()
     assert out[2:] == [
-        "skipped 3 no LLM rollouts of a task of minloro: RepresentedPong_Some-7B_Neps_30_20250101000000.pkl, a?.csv, "
+        "skipped 3 no LLM rollouts that can be converted: RepresentedPong_Some-7B_Neps_30_20250101000000.pkl, a?.csv, "
         "cache_CartPole_Neps_10.pkl",
         "skipped 2 by another model: CartPole_Some-7B_Neps_30_20250103000000SFT.pkl, "
         "CartPole_Some-32B_Neps_30_20250104000000_withEps.pkl",

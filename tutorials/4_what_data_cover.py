@@ -100,6 +100,7 @@ for ax, skill in zip(axes, (0.0, 0.3), strict=False):
     seen = coverage(wanted, visits(task, data)).seen
     title = f"D of skill {skill:g}: mean return {data.episode_returns.mean():,.0f}, sees {seen:.0%} of d*"
     policy_map(ax, task.grid, table, log_visits, f"{title}; its student: {student_return:.0f}. Shade: log10(1 + visits)")
+    ax.images[0].set_clim(0, 2.8)  # one scale for both players
 optimum = optimal_values(task.transition_table, 0.99)
 policy_map(axes[2], task.grid, optimum, wanted.sum(axis=1), "the optimal policy. Shade: d*, its visits as shares")
 folder = Path(globals().get("__file__", "")).parent / "figures"  # beside this script, or beside its notebook

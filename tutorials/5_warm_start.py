@@ -103,7 +103,7 @@ figure.savefig(folder / "5_warm_start.png", dpi=72)
 # - **A weak baseline.** The larger the flaws of `rl`, the larger the gain. Tune `rl` at least as carefully as `loro`.
 # - **One seed.** The seed above has -200 before any online step, the ten seeds -137 on average.
 # - **This player is a rule that we wrote.** What a language model's D is worth is in the README: on none of the five tasks
-#   whose rollouts the paper's authors published does it beat random data.
+#   whose published rollouts it uses does it beat random data.
 #
 # ## Exercises
 #

@@ -1,9 +1,10 @@
 """What has D seen of what a good policy visits? `python tutorials/coverage.py [--data FOLDER] [OUT_DIR]` measures it.
 
-Prints for every task the share of d* that D has seen, the concentrability max d*/mu and the pairs (s, a) of d* that D lacks
-(minloro/coverage.py says what these are): for Qwen's published rollouts where there are any, for the scripted stand-in's D, and
-for as many transitions of a uniformly random policy as either has. n data sets: means, 95% intervals over them; of max d*/mu
-the median, inf where D lacks a pair. Writes one PNG of heat maps a task, with the first data set of a kind.
+Prints for every task but pong, whose states have no cells, the share of d* that D has seen, the concentrability max d*/mu and
+the pairs (s, a) of d* that D lacks (minloro/coverage.py says what these are): for Qwen's published rollouts where there are
+any, for the scripted stand-in's D, and for as many transitions of a uniformly random policy as either has. n data sets: means,
+95% intervals over them; of max d*/mu the median, inf where D lacks a pair. Writes one PNG of heat maps a task, with the first
+data set of a kind.
 """
 
 import argparse

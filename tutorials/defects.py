@@ -1,7 +1,8 @@
-"""The defects of LORO's official code, each shown on what its authors published: `python tutorials/defects.py [DATA]`.
+"""The defects of LORO's official code, shown on its published files where they allow it: `python tutorials/defects.py [DATA]`.
 
-DATA is a folder with `original/` (pickles of github.com/duongnhatthang/LlamaGym, folder data/) and `qwen2.5-7b/` (all tasks,
-converted by published_rollouts.py). Nothing in the pickles is executed. The numbering is that of findings.md.
+DATA is a folder with `original/` (pickles of github.com/duongnhatthang/LlamaGym, folder data/) and `qwen2.5-7b/` (cartpole,
+cliffwalking and pendulum, converted by published_rollouts.py). Nothing in the pickles is executed. The numbering is that of
+findings.md.
 """
 
 import re
@@ -92,7 +93,9 @@ def truncation(files: dict) -> None:
         ends = data.terminated[np.cumsum(data.episode_lengths) - 1]
         wrong = int(np.sum(np.array(stored) & ~ends))
         longest = max(len(plain_array(episode.state["rewards"])) for episode in episodes)
-        lines.append(f"{name}: {wrong} of {sum(stored)} episodes stored as terminated were cut off, at {longest} steps")
+        lines.append(
+            f"{name}: {wrong} of {sum(stored)} episodes stored as terminated were cut off; the longest has {longest} steps"
+        )
     show(3, "The step limit is stored as a termination, which ends bootstrapping", *lines)
 
 

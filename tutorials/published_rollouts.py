@@ -149,11 +149,11 @@ def find(source: Path, model: str | None) -> tuple[list[Source], dict[str, list[
     """Return the latest file of each task by one model, and the names of all other files, by the reason."""
     if not source.exists():
         raise UserError(f"{source}: there is no such file or folder; give an official pickle or the folder of all")
-    files, skipped = [], {"no LLM rollouts of a task of minloro": [], "by another model": [], "of an earlier date": []}
+    files, skipped = [], {"no LLM rollouts that can be converted": [], "by another model": [], "of an earlier date": []}
     for path in sorted(source.iterdir()) if source.is_dir() else [source]:
         match = NAME.fullmatch(path.name)
         if match is None or match[1] not in TASKS:
-            skipped["no LLM rollouts of a task of minloro"].append(path.name)
+            skipped["no LLM rollouts that can be converted"].append(path.name)
         else:  # a letter or word after the date is a variant of the model, such as SFT: fine-tuned
             files.append(Source(TASKS[match[1]], (match[4], int(match[3])), "-".join(filter(None, match.group(2, 5))), path))
     models = sorted({file.model for file in files})

@@ -1,7 +1,7 @@
 """Does coverage explain what a warm start gains? `python tutorials/skill_study.py` runs the study and draws it.
 
-For every task, teacher (the scripted stand-in with skill 0 to 1: with that probability its rule, else at random) and seed, a D
-of 10 episodes is collected and its coverage of d* measured (minloro/coverage.py). Then the arms `rl`, `loro` and
+For every task but pong, teacher (the scripted stand-in with skill 0 to 1: with that probability its rule, else at random) and
+seed, a D of 10 episodes is collected and its coverage of d* measured (minloro/coverage.py). Then the arms `rl`, `loro` and
 `random-data` run with the task's default budget, `rl` once a seed, as it needs no teacher. The gains, in the task's points of
 return: loro - rl over equal online steps and over equal environment steps (D's included), loro - random-data over equal
 online steps. At skill 0 the stand-in is a random policy: there the last gain has to be 0, and says whether the study is sound.
@@ -300,6 +300,8 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=processors, help="processes (default all processors)")
     parser.add_argument("--out", type=Path, default=OUT, help="the CSV; the PNG lies beside it (default %(default)s)")
     arguments = parser.parse_args()
+    if unknown := set(arguments.tasks) - set(TASKS):
+        parser.error(f"--tasks are out of {', '.join(TASKS)}, not {', '.join(sorted(unknown))}")
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     budgets = {name: arguments.steps or minloro.make_task(name).steps for name in arguments.tasks}
     rows = collect_rows(arguments, budgets)

@@ -7,6 +7,8 @@ DATASET-ID is a name such as cartpole/qwen2.5-7b-v0; the data set is written to 
 - `terminations` and `truncations` are `terminated` and `truncated`. The last row of an episode that was merely left
   unfinished is truncated, as Minari's own collector marks it.
 - Minari numbers the episodes from 0 on. The metadata of D stand in the description, as JSON.
+
+Pong's D is not converted: its observations are minloro's own, and Minari would note the spaces of another game.
 """
 
 import json
@@ -22,6 +24,8 @@ from minari.data_collector import EpisodeBuffer
 def to_minari(data: dict[str, np.ndarray], dataset_id: str) -> minari.MinariDataset:
     """Write the columns and the metadata of D as a Minari data set and return it."""
     metadata = json.loads(str(data["metadata"]))
+    if metadata["environment"] == "ALE/Pong-v5":
+        raise ValueError("pong's observations are not those of ALE/Pong-v5: it cannot be converted")
     starts = np.flatnonzero(np.append(True, data["episode"][1:] != data["episode"][:-1]))
     episodes = []
     for rows in map(slice, starts, [*starts[1:], len(data["episode"])]):

@@ -100,6 +100,8 @@ def complaints(check: Check, values: dict, right: dict, mistakes: Iterable[tuple
 
 
 def _plain(name: str, value):
+    if value is None or (isinstance(value, list | tuple) and any(item is None for item in value)):
+        raise NoAnswer(f"{name}: None came back. Is there a `return` with what the docstring asks for, on every way through?")
     try:
         array = np.asarray(value, np.float64)
     except (TypeError, ValueError):

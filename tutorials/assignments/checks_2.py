@@ -145,7 +145,9 @@ class _Recorder:
 
 def pretraining(module, rng):
     data, agent = _transitions(20), _Recorder()
-    module.pretrain(agent, data, updates=200, seed=int(rng.integers(1000)))
+    seed, again, wide = int(rng.integers(1000)), _Recorder(), _Recorder()
+    wide.encode = lambda observations: np.repeat(np.asarray(observations, np.float64), 2, axis=-1)
+    module.pretrain(agent, data, updates=200, seed=seed)
     batches = agent.batches
     values = {"the number of updates": len(batches), "rows of each minibatch": [len(batch) for batch in batches]}
     ids = [batch.rewards.astype(int) for batch in batches]
@@ -159,6 +161,12 @@ def pretraining(module, rng):
         np.array_equal(a, b) for a, b in zip(ids[1:], ids[:-1], strict=True)
     )
     values["updates inside agent.pretraining()"] = sum(agent.inside)
+    module.pretrain(again, data, updates=200, seed=seed)
+    values["minibatches that the same seed gives again"] = sum(
+        np.array_equal(a.rewards, b.rewards) for a, b in zip(batches, again.batches, strict=False)
+    )
+    module.pretrain(wide, data, updates=1)
+    values["the shape of a minibatch's features"] = np.shape(wide.batches[0].observations)
     return values
 
 
@@ -213,14 +221,19 @@ class _Counting(gym.Env):
         return np.array([self.n], np.float32), reward, bool(action == 1), False, {}
 
 
-def _played(module, actions, steps: int = 420, data=None):
-    """Play with `finetune`; return the rows that it learned from and what it returned."""
-    rows = []
-    module._learn = lambda agent, buffer, row, rng, share=None: rows.append(row)
+def _played(module, actions, steps: int = 420, data=None, offline=None, shares=None):
+    """Play with `finetune`; return the rows that it learned from and what it returned. shares: is given D's share of each."""
+    rows, shares = [], [] if shares is None else shares
+
+    def learn(agent, buffer, row, rng, share=None):
+        rows.append(row)
+        shares.append(-1 if share is None else share)
+
+    module._learn = learn
     module._online_buffer = lambda *arguments: None
     _Counting.seeds = []
     task = Task("counting", "Counting", 6, agent=None, steps=400, threshold=1, env_factory=_Counting)
-    return rows, module.finetune(_Recorder(actions), task, steps, data, seed=3)
+    return rows, module.finetune(_Recorder(actions), task, steps, data, seed=3, offline=offline)
 
 
 def finetune_rows(module, rng):
@@ -237,7 +250,8 @@ def finetune_returns(module, rng):
     train = [row for row in returns if row.phase == "train"]
     starts = list(_Counting.seeds)
     data = Transitions(*(np.array(column) for column in zip(*[_row(i) for i in range(30)], strict=True)))
-    with_data, returns_with_data = _played(module, (0, 0, 0, 1), data=data)
+    shares: list[float] = []
+    with_data, returns_with_data = _played(module, (0, 0, 0, 1), data=data, offline=0.25, shares=shares)
     return {
         "env_steps of the evaluations": [row.env_steps for row in returns if row.phase == "eval"],
         "env_steps at the episodes' ends": [row.env_steps for row in train],
@@ -245,6 +259,7 @@ def finetune_returns(module, rng):
         "lengths of the episodes": [row.episode_length for row in train],
         "seeds of env.reset": starts,
         "online steps after 30 transitions of D": len(with_data),
+        "D's share as _learn gets it": shares,
         "env_steps of the evaluations after D": [row.env_steps for row in returns_with_data if row.phase == "eval"],
     }
 
@@ -307,7 +322,12 @@ _NEW_EPISODE = 'env.reset(seed=stream_seed(seed, "environment", episode))\n     
 _PAIRS = "the wrong observations stand beside the actions: which state was the action chosen in, which one did it lead to?"
 _LORO = [
     ("buffer.hold(data, agent.encode)\n    rng", "buffer.hold(data, np.asarray)\n    rng",
-     "what is stored is not encoded. See the first line of the docstring of ReplayBuffer's module."),
+     "what is stored is not encoded: see what `encode` is in the docstring of `ReplayBuffer.hold`."),
+    ("buffer.hold(data, agent.encode)\n    rng",
+     "buffer.hold(data, lambda observations: agent.encode(agent.encode(observations)))\n    rng",
+     "what is stored is encoded twice: `hold` encodes already."),
+    ('rng = stream(seed, "pretraining")', "rng = np.random.default_rng()",
+     "the same seed does not give the same minibatches again: where does the generator come from?"),
     (_PRETRAIN_LOOP, _PRETRAIN_LOOP.replace("range(updates)", "range(updates // agent.batch_size)"),
      "an update is one minibatch, not one row."),
     (_PRETRAIN_LOOP, _PRETRAIN_LOOP.replace("range(updates)", "range(len(data))"), "how many updates were asked for?"),

@@ -189,7 +189,7 @@ _AC = [
     (_CRITIC, _CRITIC.replace("td_error / -", "2 * td_error / -"), "J has a 1/2: what is left of the square's 2?"),
     ("td_error = target - self.critics", "td_error = self.critics", "this is Q where target - Q was asked for."),
     ("        " + _CRITIC + "\n        return td_error", "        " + _CRITIC + "\n        return -td_error",
-     "td_error has the wrong sign: by the docstring of `update` it is the target's distance from Q."),
+     "td_error has the wrong sign: it is target - Q, as the docstring says."),
     (_LOG_PROB, _LOG_PROB.replace(" - log_slope", ""), _CORRECTION),
     (_LOG_PROB, _LOG_PROB.replace("- log_slope", "+ log_slope"),
      "where tanh is flat, many u give nearly the same action: is its density larger or smaller there?"),

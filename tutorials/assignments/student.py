@@ -63,6 +63,8 @@ def describe(error: BaseException, path: str, blocked: str = "") -> str:
     said = f"{name}: {text}" if text else name
     if places:
         said += f", at {Path(path).name}, line {places[-1]}: {linecache.getline(path, places[-1]).strip()[:120]}"
+    if "NoneType" in text:
+        return f"{said}\nsomething is None here: does every function `return` what its docstring says, on every way through?"
     shapes = isinstance(error, ValueError) and any(word in text for word in SHAPES)
     hint = "the shapes do not fit: print them, and compare with those in the docstring." if shapes else WHY.get(name, "")
     return f"{said}\n{hint}" if hint else said
