@@ -68,8 +68,8 @@ class PongFeatures:
     """A Fourier basis on pairs of what matters: how far the ball is below the paddle, its x and velocity, the paddle.
 
     The opponent and the scores are left out: they change little in where the next ball has to be met. The middle of the ball
-    is at that of the paddle where their upper edges are 6 pixels apart: the paddle is 16 pixels high, the ball 4. A ball that is
-    farther than 40 pixels above or 50 below counts as that far; both numbers were found by trial.
+    is at that of the paddle where their upper edges are 6 pixels apart: the paddle is 16 pixels high, the ball 4. A ball that
+    is farther than 40 pixels above or 50 below counts as that far; both numbers were found by trial.
     """
 
     def __init__(self, order: int):

@@ -10,11 +10,11 @@ For every task, microseconds a step:
     beyond       learning less bare
     ratio        learning over bare
 
-Then a soft actor-critic update over its matrix products alone, all of them by np.matmul, the start of `python -m minloro --help`, and, where
-stable-baselines3 is installed, learning there with the same minibatch and as many updates. One core, one thread. What is
-compared is measured in turn, ROUNDS times, in processor time, so that other programs' turns do not count (but the start in
-seconds on the clock); the figures are
-medians, those of `beyond` and `ratio` of what each round gives. What costs grow with: `python tests/benchmark_costs.py`.
+Then a soft actor-critic update over its matrix products alone, all of them by np.matmul, the start of `python -m minloro
+--help`, and, where stable-baselines3 is installed, learning there with the same minibatch and as many updates. One core, one
+thread. What is compared is measured in turn, ROUNDS times, in processor time, so that other programs' turns do not count (but
+the start in seconds on the clock); the figures are medians, those of `beyond` and `ratio` of what each round gives. What
+costs grow with: `python tests/benchmark_costs.py`.
 """
 
 import os

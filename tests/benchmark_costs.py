@@ -11,9 +11,10 @@ Up to 217,885 rows of cartpole the features of D are kept (minloro.loro.MOST_FEA
 so that its memory is another, lower line.
 
 Every point is a process of its own: the processor time of the work alone, without imports, and the peak memory of the whole
-process, about 52 MB of which are Python and its packages, with matplotlib, which draws the run's figure, 93 MB. Points are measured in turn, ROUNDS times, and the least counts,
-because whatever else the machine does can only add. tutorials/figures/costs.csv holds the points and costs.png shows them;
-the table printed has the lines, and how far the point that lies farthest from its line is off, as a share of the largest value.
+process, about 52 MB of which are Python and its packages, with matplotlib, which draws the run's figure, 93 MB. Points are
+measured in turn, ROUNDS times, and the least counts, because whatever else the machine does can only add.
+tutorials/figures/costs.csv holds the points and costs.png shows them; the table printed has the lines, and how far the point
+that lies farthest from its line is off, as a share of the largest value.
 """
 
 import csv
