@@ -162,11 +162,10 @@ def finetune(
 ) -> list[EpisodeReturn]:  # fmt: skip
     """Learn online until `steps` environment steps are spent, those of `data` included.
 
-    There is one update a step, from the first step on after which the buffer holds a minibatch.
-
-    offline: what becomes of D: "keep" (in the buffer), "drop", or a number: its share of every minibatch; by default
-    what the task says. Returns the evaluation before the first online step, every finished episode of the training,
-    and the evaluations of the greedy policy on the grid, in the order in which they happened.
+    There is one update a step, from the first one on after which the buffer holds a minibatch. offline: what becomes of D:
+    "keep" (in the buffer), "drop", or a number: its share of every minibatch; by default what the task says. Returns the
+    evaluation before the first online step, every finished episode of the training, and the evaluations of the greedy policy
+    on the grid, in the order in which they happened.
     """
     env, evaluation_env = task.make_env(), task.make_env()
     replay_rng, exploration = stream(seed, "replay"), stream(seed, "exploration")
