@@ -131,7 +131,7 @@ def test_a_million_rows(tmp_path, name):
         figures.append(held[0])
         seconds.append(f"{step}: {held[0]:.2f} times D, {time.perf_counter() - start:.1f} s")
     print(f"\n{name}, D of {size / 1e6:.0f} MB in memory: {'; '.join(seconds)}")
-    assert figures[0] < 1.6 and max(figures) < 3
+    assert figures[0] < 1.4 and max(figures) < 1.8
 
 
 @pytest.mark.slow
