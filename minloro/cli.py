@@ -72,8 +72,7 @@ def _run(args) -> int:
     agent = folder.agent_path("loro", settings.seed)
     if task.grid is not None and agent.exists():
         (learner := task.make_agent()).load(agent)
-        who = f"loro, seed {settings.seed}"
-        plot.save_map(folder.path / "map.png", task, data_by_seed[settings.seed], learner.table, who)
+        plot.save_map(folder.path / "map.png", task, data_by_seed[settings.seed], learner.table, f"loro, seed {settings.seed}")
     print(report.table(task, summary))
     print(f"\nWritten to {folder.path}: figures, returns.csv, summary.json and what made them.")
     return 0

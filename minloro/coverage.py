@@ -20,6 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minloro.dynamics import optimal_values, transition_arrays
+from minloro.errors import UserError
 from minloro.transitions import Transitions
 
 TIE = 1e-6  # actions whose values differ by less are equally good; value iteration is exact to 1e-8
@@ -105,6 +106,8 @@ def visits(task, data: Transitions, cells: tuple | None = None, action_bins: int
     (states, actions), state, action = task.spaces, data.observations, data.actions
     shape = getattr(states, "n", 0), getattr(actions, "n", action_bins)
     if not hasattr(states, "n"):
+        if cells is None and task.name not in CELLS:
+            raise UserError(f"there are no cells for {task.name}: give some, in the form of coverage.CELLS")
         coordinates, low, high, bins = cells or CELLS[task.name]
         state = np.ravel_multi_index(tuple(_bin(coordinates(np.asarray(state, np.float64)), low, high, bins).T), bins)
         shape = np.prod(bins), shape[1]

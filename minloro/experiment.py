@@ -90,15 +90,14 @@ def make_llm(settings: Settings, task: Task, seed: int, url: str | None):
 def read_data(path: str | Path, task: Task, settings: Settings, progress: Progress) -> Transitions:
     """Return the first episodes of a given data set; warn where it looks wrong without being unusable."""
     data = load_transitions(path, task)
-    available = len(data.episode_ids)
-    if available < settings.episodes:
+    if (available := len(data.episode_ids)) < settings.episodes:
         progress.warn(f"{path} holds {available} episodes, not {settings.episodes}: all of them are used")
     data = data.first_episodes(settings.episodes)
     rows = stream(settings.seed, "checked rows").permutation(len(data))[:MOST_CHECKED]
     wrong = unreproduced(task, data.rows(rows))
     if wrong is not None and wrong.any():
         progress.warn(
-            f"{wrong.sum():,} of {len(wrong):,} rows drawn from the {len(data):,} of {path} ({wrong.mean():.1%}) are not what "
+            f"{wrong.sum():,} of {len(wrong):,} rows of {path} ({wrong.mean():.1%}; it has {len(data):,}) are not what "
             "the simulator does: do observations and actions of a step share a row, are time limits truncated, not terminated?"
         )
     check_budget(data, settings)

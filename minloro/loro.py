@@ -32,7 +32,7 @@ from minloro.transitions import Transitions, from_rows
 GRID = 200  # environment steps between two evaluations; one round of the paper
 ABLATION = "own-data"  # an arm of its own: pretraining on what another learner did
 PRETRAINED = ("loro", "random-data", ABLATION)
-MOST_FEATURES = 2**25  # numbers that the features of D may be beyond its observations: those of 200,000 rows in cartpole
+MOST_FEATURES = 2**25  # numbers that the features of D may be beyond its observations: those of 217,885 rows in cartpole
 
 
 class EpisodeReturn(NamedTuple):
@@ -204,8 +204,11 @@ def finetune(
 def _learner(agent, data: Transitions | None):
     """Return `agent`, or where D has too many rows for all of their features, a view of it that encodes only what is drawn.
 
-    Its buffer holds observations. An update takes longer, but the memory is that of D, however many features there are.
+    Its buffer holds observations. An update takes longer, but the memory is that of D, however many features there are. (Only
+    D counts: without so large a D, the features of online steps are kept, however many there are.)
     """
+    if data is not None and data.actions.max() >= getattr(agent, "n_actions", np.inf):
+        raise UserError(f"D holds the action {data.actions.max()}, {type(agent).__name__} was made for {agent.n_actions}")
     first = None if data is None or not agent.batch_size else data.observations[0]
     if first is None or 2 * len(data) * (np.size(agent.encode(first)) - np.size(first)) <= MOST_FEATURES:
         return agent

@@ -208,13 +208,12 @@ def table(task, summary: dict) -> str:
     lines = [f"{task.name} ({task.environment}): {steps:,} environment steps for every learning arm, D's included"]
     if data is not None:
         lines += _data_lines(summary)
-    rounds = steps // GRID
     blocks = (
         {"first_return": "before online steps", "mean_return": "mean return", "online_mean_return": "online mean return"},
         {
             "final_return": f"last {WINDOW} evaluations",
             "steps_to_threshold": f"steps to {task.threshold:g}",
-            "paper_cumulative_reward": f"sum over {rounds} rounds",
+            "paper_cumulative_reward": f"sum over {steps // GRID} rounds",
         },
     )
     for block in blocks:

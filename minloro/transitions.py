@@ -59,7 +59,7 @@ class Transitions:
         if n >= len(self.episode_ids):
             return self
         metadata = {name: value for name, value in self.metadata.items() if name not in ("llm", "last_episode_unfinished")}
-        part = self.rows(np.isin(self.episode, self.episode_ids[:n]))
+        part = self.rows(slice(self.episode_lengths[:n].sum()))  # a view: nothing is copied
         return replace(part, metadata=metadata | {"first_episodes_only": n}).read_only()
 
     @property
@@ -87,8 +87,7 @@ class Transitions:
 
         Where the metadata do not tell the limit, the lengths of the episodes that were cut off do.
         """
-        limit = self.metadata.get("collection_step_limit")
-        if limit is not None:
+        if (limit := self.metadata.get("collection_step_limit")) is not None:
             return limit != step_limit
         lengths = self.episode_lengths[: self.n_finished]
         cut_off = ~self.terminated[np.cumsum(lengths) - 1]
@@ -157,7 +156,7 @@ def load_transitions(path: str | Path, task) -> Transitions:
     for problem in _problems(data, *task.spaces):
         raise UserError(f"{path}: {problem}")
     kinds = {"rewards": np.float64, "terminated": bool, "truncated": bool, "episode": np.int64}
-    kinds |= {name: np.int64 for name, column in data.columns.items() if column.dtype.kind == "u"}  # their sums are fractions
+    kinds |= {name: np.int64 for name, column in data.columns.items() if column.dtype.kind == "u" and column.ndim == 1}
     return replace(data, **{name: getattr(data, name).astype(kind, copy=False) for name, kind in kinds.items()}).read_only()
 
 

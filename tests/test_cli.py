@@ -165,7 +165,7 @@ def test_data_that_looks_wrong_gets_a_warning(capsys, tmp_path, cartpole, small_
     assert main([*SHORT, "--data", str(tmp_path / "d.npz"), "--episodes", "9", "--out", str(tmp_path / "out")]) == 0
     err = capsys.readouterr().err.splitlines()
     assert len(err) == 2 and all(line.startswith("minloro: warning: ") for line in err)
-    assert "holds 3 episodes, not 9" in err[0] and " of 104 rows drawn from the 104 of " in err[1]
+    assert "holds 3 episodes, not 9" in err[0] and " of 104 rows of " in err[1] and "it has 104)" in err[1]
 
 
 def test_output_folders_that_cannot_be_used(capsys, tmp_path):

@@ -191,6 +191,10 @@ def test_pretraining_sees_only_the_data():
 
 
 def test_a_budget_that_the_data_uses_up(cartpole, small_data):
+    with pytest.raises(UserError, match="holds the action 2, LinearQ was made for 2"):
+        wrong = minloro.collect_random(minloro.make_task("mountaincar"), 200)
+        minloro.finetune(minloro.LinearQ(minloro.FourierBasis([-1.2, -0.07], [0.6, 0.07], 2), 2, step_size=0.1),
+                         minloro.make_task("mountaincar"), 400, data=wrong)  # fmt: skip
     with pytest.raises(UserError, match="use up the budget"):
         minloro.finetune(cartpole.make_agent(), cartpole, len(small_data), small_data)
 

@@ -189,6 +189,26 @@ def prompt(low=None, high=None):
     return minloro.ContinuousPrompt(quantity="a number", low=low, high=high, **about)
 
 
+class Small(Homing):
+    action_space = gym.spaces.Box(-0.1, 0.1, (1,), np.float64)
+
+    def step(self, action):
+        assert self.action_space.contains(action)
+        return self._look(), 0.0, False, False, {}
+
+
+class SmallIn32(Small):
+    action_space = gym.spaces.Box(-0.1, 0.1, (1,), np.float32)
+
+
+@pytest.mark.parametrize("env", [Small, SmallIn32])
+def test_an_answer_comes_in_the_precision_of_the_environment(env):
+    """0.1 in 32 bits is a little more than in 64, and a bound all the same."""
+    task = homing(env_factory=env, prompt=prompt(-0.1, 0.1))
+    data = minloro.collect(task, Repeating(0.1), episodes=1)
+    assert data.actions.dtype == env.action_space.dtype and len(data) == 20 and (data.actions == env.action_space.high).all()
+
+
 @pytest.mark.parametrize(
     ("env", "prompt", "answer"),
     [

@@ -48,7 +48,7 @@ def test_twenty_thousand_replies_through_every_parser():
             read += 1
             said = [line for line in reply.answer.split("\n") if line.strip()][-1].strip().removeprefix("Action:")
             if isinstance(prompt, ContinuousPrompt):
-                assert action.shape == (1,) and action == np.float32(said) and -2 <= action[0] <= 2
+                assert action.shape == (1,) and action == float(said) and -2 <= action[0] <= 2
             else:
                 assert action == int(said) - 1 and 0 <= action < len(prompt.actions)
     assert read > 5000

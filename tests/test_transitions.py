@@ -172,6 +172,9 @@ def test_whole_numbers_without_a_sign_become_ordinary_ones(tmp_path, cartpole, s
     data = load_transitions(unsigned, cartpole)
     assert data.actions.dtype == np.int64 and not unreproduced(cartpole, data).any()
     minloro.pretrain(cartpole.make_agent(), data, updates=2)
+    bytes_seen = np.zeros((len(small_data), 4), np.uint8)  # of observations, which would become eight times as large
+    data = load_transitions(write(tmp_path / "d.npz", small_data, observations=bytes_seen), cartpole)
+    assert data.observations.dtype == np.uint8
 
 
 def test_without_a_recorded_limit_the_lengths_tell():

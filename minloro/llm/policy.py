@@ -36,9 +36,10 @@ class LLMPolicy:
             reply, action = self.transcript.ask(self.llm, messages, (self.seed, episode, step, attempt), prompt.parse)
             self._count(reply, action)
             if action is not None:
-                if not self.task.spaces[1].contains(np.asarray(action)):
+                played = np.asarray(action, self.task.spaces[1].dtype)  # in the environment's precision
+                if not self.task.spaces[1].contains(played):
                     raise UserError(f"the prompt reads an answer as {action!r}, which is no action of {self.task.spaces[1]}")
-                return action, source
+                return played if played.shape else action, source
             answer = {"role": "assistant", "content": reply.answer[-REPEATED:] or "(no answer)"}
             messages = [*messages, answer, {"role": "user", "content": prompt.reminder}]
         with self._lock:

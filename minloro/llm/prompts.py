@@ -122,12 +122,12 @@ class ContinuousPrompt(Prompt):
         What is no plain decimal number, "nan" and "inf" among it, and what lies outside the bounds, is no action.
 
         >>> pendulum_prompt(200).parse("Swing it.\\nAction: -1.5"), pendulum_prompt(200).parse("Action: 2.5")
-        (array([-1.5], dtype=float32), None)
+        (array([-1.5]), None)
         """
         match = _NUMBER_LINE.fullmatch(last_line(reply))
         if match is None or not self.low <= float(match[1]) <= self.high:
             return None
-        return np.array([float(match[1])], np.float32)
+        return np.array([float(match[1])])
 
 
 def last_line(reply: str) -> str:

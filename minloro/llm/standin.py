@@ -31,10 +31,8 @@ class StandInLLM:
 
     def complete(self, messages: list[dict], sample: tuple[int, ...]) -> Reply:
         rng = stream(self.seed, "stand-in", *sample)
-        if rng.random() < self.skill:
-            answer = self.task.stand_in_rule(messages[1]["content"])
-        else:
-            answer = self.task.prompt.random_answer(rng)
+        by_rule = rng.random() < self.skill
+        answer = self.task.stand_in_rule(messages[1]["content"]) if by_rule else self.task.prompt.random_answer(rng)
         return Reply(f"Action: {answer}", self.name)
 
 
