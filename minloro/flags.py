@@ -36,11 +36,8 @@ def make_parser() -> argparse.ArgumentParser:
         prog="python -m minloro", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )  # fmt: skip
-    parser.add_argument(
-        "task", metavar="TASK", nargs="?", choices=(*TASKS, "doctor", "paper"),
-        help=f"one of: {', '.join(TASKS)}; or doctor: what can the server of --llm-url do; "
-        "or paper: the paper's whole comparison",
-    )  # fmt: skip
+    parser.add_argument("task", metavar="TASK", nargs="?", choices=(*TASKS, "doctor", "paper"), help="one of: "
+        f"{', '.join(TASKS)}; or doctor: what can the server of --llm-url do; or paper: the paper's comparison")  # fmt: skip
     add = parser.add_argument_group("the experiment").add_argument
     add("--arms", metavar="LIST", type=_arms, help=f"what is compared (default {','.join(ARMS)}; there is own-data, too)")
     add("--seeds", metavar="N", type=_positive, help="independent repeats of every arm (default 5)")

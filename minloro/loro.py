@@ -118,8 +118,8 @@ def collect_own(task: Task, transitions: int, seed: int = 0, step_limit: int | N
     def choose(observation, rows, step):
         encoded = agent.encode(observation)
         if rows:  # learn from the step before, now that it is there
-            before, action, reward, after, *ended = rows[-1]
-            _learn(agent, buffer, (agent.encode(before), action, reward, agent.encode(after), *ended), replay_rng)
+            before, action, reward, after, terminated, *_ = rows[-1]
+            _learn(agent, buffer, (agent.encode(before), action, reward, agent.encode(after), terminated), replay_rng)
         return agent.act(encoded, exploration), "agent"
 
     return _collect_steps(task, transitions, own_seed, step_limit, choose, "environment", "agent learning from scratch")
@@ -189,7 +189,7 @@ def finetune(
         action = agent.act(encoded, exploration)
         observation, reward, terminated, truncated, _ = env.step(action)
         next_encoded = agent.encode(observation)
-        _learn(agent, buffer, (encoded, action, reward, next_encoded, terminated, truncated, episode), replay_rng, share)
+        _learn(agent, buffer, (encoded, action, reward, next_encoded, terminated), replay_rng, share)
         episode_return, length, encoded = episode_return + float(reward), length + 1, next_encoded
         if terminated or truncated:
             returns.append(EpisodeReturn("train", "learning agent", env_steps, episode_return, length))
@@ -222,9 +222,9 @@ def _learner(agent, data: Transitions | None):
 
 
 def _learn(agent, buffer: ReplayBuffer, row: tuple, rng: np.random.Generator, share: float | None = None) -> None:
-    """Take one learning step after the transition `row`, in the order of transitions.COLUMNS, observations encoded."""
+    """Take one learning step after the transition `row`: s, a, r, s' and terminated, the observations encoded."""
     if not agent.batch_size:
-        agent.learn(*row[:5])
+        agent.learn(*row)
         return
     buffer.add(*row)
     if len(buffer) >= agent.batch_size:

@@ -1,4 +1,4 @@
-"""Replay buffer: a ring over Transitions from which minibatches are drawn uniformly, with replacement.
+"""Replay buffer: a ring of transitions from which minibatches are drawn uniformly, with replacement.
 
 Source: Lin (1992); Mnih et al. (2015). The buffer may keep features in the place of observations: the learning loop
 encodes an observation once, when it is stored, and not again for every minibatch that it appears in.
@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from minloro.transitions import COLUMNS, Transitions
+from minloro.transitions import Minibatch, Transitions
 
 PART = 10_000  # rows of D that are encoded at once
 
@@ -23,19 +23,18 @@ class ReplayBuffer:
     def __init__(self, capacity: int, observation, action):
         self.capacity, self.size, self.n_data = capacity, 0, 0
         self._next = 0  # the row that is written next
-        examples = map(np.asarray, (observation, action, 0.0, observation, False, False, 0))  # in the order of COLUMNS
+        examples = map(np.asarray, (observation, action, 0.0, observation, False))
         self._columns = {
             name: np.zeros((capacity, *example.shape), np.float32 if example.dtype.kind == "f" else example.dtype)
-            for name, example in zip(COLUMNS, examples, strict=True)
+            for name, example in zip(Minibatch.__slots__, examples, strict=True)
         }
-        self._arrays = tuple(self._columns.values())
 
     def __len__(self) -> int:
         return self.size
 
     def add(self, *transition) -> None:
-        """Store one transition, its values in the order of COLUMNS."""
-        for array, value in zip(self._arrays, transition, strict=True):
+        """Store one transition: observation, action, reward, next observation, terminated."""
+        for array, value in zip(self._columns.values(), transition, strict=True):
             array[self._next] = value
         self._newest = self._next
         self.size = max(self.size, self._next + 1)
@@ -58,14 +57,14 @@ class ReplayBuffer:
                 array[part] = encode(column) if name.endswith("observations") else column
         self.size = self._next = self.n_data = n
 
-    def sample(self, batch_size: int, rng: np.random.Generator, data_share: float | None = None) -> Transitions:
+    def sample(self, batch_size: int, rng: np.random.Generator, data_share: float | None = None) -> Minibatch:
         """Draw a minibatch; with `data_share`, that share of its rows from D and the others from what came after.
 
         Until both kinds are there, all rows come from the kind that is. The last row is always the newest transition
         that was added, if any was: what has just happened is learned from at once, however large the buffer
         ("combined experience replay", Zhang and Sutton 2017, arXiv 1712.01275).
         """
-        uniform = rng.random(batch_size)  # times n, rounded down, a row below n: half the time of rng.integers
+        uniform = rng.random(batch_size)  # times n and rounded down: a row below n, in half the time of rng.integers
         if data_share is None or self.n_data in (0, self.size):
             rows = (uniform * self.size).astype(np.intp)
         else:
@@ -75,4 +74,4 @@ class ReplayBuffer:
             rows = low + (uniform * (high - low)).astype(np.intp)
         if self.size > self.n_data:
             rows[-1] = self._newest
-        return Transitions(*[array.take(rows, axis=0) for array in self._arrays])
+        return Minibatch(*[array.take(rows, axis=0) for array in self._columns.values()])

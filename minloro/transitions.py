@@ -24,7 +24,7 @@ COLUMNS = ("observations", "actions", "rewards", "next_observations", "terminate
 
 @dataclass(frozen=True)
 class Transitions:
-    """N transitions: row i is one step. A minibatch has the same type, and may hold features as its observations.
+    """N transitions: row i is one step.
 
     observations, next_observations: (N, …). actions: (N,) ids or (N, action dimensions). rewards: (N,).
     terminated, truncated: (N,) bool. episode: (N,) int, rows of one episode together and in order.
@@ -129,6 +129,23 @@ class Transitions:
         return self
 
 
+@dataclass(slots=True)
+class Minibatch:
+    """B transitions as an update sees them; their observations may be features. `len` is B.
+
+    `truncated` is not among the columns: an episode that was cut off is not over, and its last state keeps its value.
+    """
+
+    observations: np.ndarray
+    actions: np.ndarray
+    rewards: np.ndarray
+    next_observations: np.ndarray
+    terminated: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.actions)
+
+
 def from_rows(rows: Sequence[tuple], sources: Sequence[str] | None, metadata: dict) -> Transitions:
     """Build Transitions from tuples in the order of COLUMNS; observations keep their dtype."""
     arrays = [np.array(column) for column in zip(*rows, strict=True)]
@@ -198,9 +215,8 @@ def _problems(data: Transitions, observation_space, action_space):
             yield f"{name} must be true or false on every row"
     if data.episode.dtype.kind not in "iu":
         yield f"episode has the type {data.episode.dtype}, expected whole numbers"
-    yield from _out_of_range("actions", data.actions, action_space)
-    yield from _out_of_range("observations", data.observations, observation_space)
-    yield from _out_of_range("next_observations", data.next_observations, observation_space)
+    for name in ("actions", "observations", "next_observations"):
+        yield from _out_of_range(name, getattr(data, name), action_space if name == "actions" else observation_space)
     if len(np.unique(data.episode)) != len(data.episode_ids):
         yield "the rows of an episode do not stand together"
     inside = data.episode[1:] == data.episode[:-1]

@@ -83,7 +83,7 @@ def learning(task, agent, steps: int = STEPS) -> float:
         agent.act(encoded, exploration)
         observation, reward, terminated, truncated, _ = env.step(action)
         next_encoded = agent.encode(observation)
-        _learn(agent, buffer, (encoded, action, reward, next_encoded, terminated, truncated, 0), replay_rng)
+        _learn(agent, buffer, (encoded, action, reward, next_encoded, terminated), replay_rng)
         encoded = next_encoded
         if terminated or truncated:
             encoded = agent.encode(env.reset()[0])

@@ -39,9 +39,9 @@ def nbytes(data) -> int:
 
 
 def test_a_buffer_of_a_million_holds_float32_and_little_else():
-    with peak(of=MILLION * ((2 * 100 + 4 + 1) * 4 + 2 * 1 + 8)) as held:  # s and s', a, r; two flags, the episode's number
+    with peak(of=MILLION * ((2 * 100 + 4 + 1) * 4 + 1)) as held:  # s and s', a, r; a flag
         buffer = ReplayBuffer(MILLION, np.zeros(100, np.float64), np.zeros(4, np.float64))
-        buffer.add(np.ones(100), np.ones(4), 1.0, np.ones(100), False, False, 0)
+        buffer.add(np.ones(100), np.ones(4), 1.0, np.ones(100), False)
         batch = buffer.sample(128, np.random.default_rng(0))
     assert held[0] <= 1.1
     assert {array.dtype for array in (batch.observations, batch.next_observations, batch.actions, batch.rewards)} == {

@@ -20,7 +20,7 @@ import numpy as np
 from minloro.agents.checkpoint import Checkpoint
 from minloro.agents.mlp import MLP, n_parameters
 from minloro.errors import UserError
-from minloro.transitions import Transitions
+from minloro.transitions import Minibatch
 
 LOG_STD_LOW, LOG_STD_HIGH = -5.0, 2.0  # of the Gaussian before squashing
 LOG_2, LOG_SQRT_2PI = float(np.log(2)), float(np.log(2 * np.pi) / 2)
@@ -105,7 +105,7 @@ class ActorCritic(Checkpoint):
         action = self.low + (np.tanh(mean) + 1) / 2 * (self.high - self.low)
         return np.minimum(np.maximum(action, self.low), self.high)  # rounding may step over a bound
 
-    def update(self, batch: Transitions, rng: np.random.Generator) -> np.ndarray:
+    def update(self, batch: Minibatch, rng: np.random.Generator) -> np.ndarray:
         """Take one Adam step on the critics, the policy and the temperature; return the critics' td_error, (2, B)."""
         if batch.actions.shape[1:] != self.low.shape:
             raise UserError(f"actions have the shape {batch.actions.shape[1:]}, the actor-critic was made for {self.low.shape}")
@@ -115,7 +115,7 @@ class ActorCritic(Checkpoint):
         self.target_parameters += self.target_step_size * (self._critic_parameters - self.target_parameters)
         return td_error
 
-    def _fill_gradients(self, batch: Transitions, next_noise: np.ndarray, noise: np.ndarray) -> np.ndarray:
+    def _fill_gradients(self, batch: Minibatch, next_noise: np.ndarray, noise: np.ndarray) -> np.ndarray:
         """Compute the gradients of the three losses below; noise: (B, A) standard normal, the policy's own randomness."""
         next_action, next_log_prob, _ = self._sample(batch.next_observations, next_noise)
         next_q = self.target_critics.forward(self._join(batch.next_observations, next_action))[..., 0]  # [2, B]

@@ -16,7 +16,7 @@ import numpy as np
 
 from minloro.agents.checkpoint import Checkpoint
 from minloro.agents.features import FourierBasis, RadialBasis
-from minloro.transitions import Transitions
+from minloro.transitions import Minibatch
 
 BETA1, BETA2 = 0.9, 0.999  # of Adam
 
@@ -69,7 +69,7 @@ class LinearQ(Checkpoint):
             return int(rng.integers(self.n_actions))
         return int(phi.dot(self.weights).argmax())
 
-    def update(self, batch: Transitions, rng: np.random.Generator | None = None) -> np.ndarray:
+    def update(self, batch: Minibatch, rng: np.random.Generator | None = None) -> np.ndarray:
         """Take one Adam step on the mean of td_error² / 2 over a minibatch of features; return td_error, (B,).
 
         `rng` is part of the agents' protocol; this update draws nothing.
@@ -85,7 +85,7 @@ class LinearQ(Checkpoint):
         self.target_weights += self.target_step_size * (self.weights - self.target_weights)
         return td_error
 
-    def _gradient(self, batch: Transitions) -> tuple[np.ndarray, np.ndarray]:
+    def _gradient(self, batch: Minibatch) -> tuple[np.ndarray, np.ndarray]:
         """Return dL/dw, (D, A), of L = mean(td_error²) / 2 and td_error, (B,).
 
         dL/dw_a = -mean over the batch of td_error * phi(s) where a was taken: the target is held constant, so this is a

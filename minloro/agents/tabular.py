@@ -18,7 +18,7 @@ Shapes: B batch, S states, A actions.
 import numpy as np
 
 from minloro.agents.checkpoint import Checkpoint
-from minloro.transitions import Transitions
+from minloro.transitions import Minibatch
 
 
 class TabularQ(Checkpoint):
@@ -52,7 +52,7 @@ class TabularQ(Checkpoint):
             return int(rng.integers(self.n_actions))
         return int(self.table[state].argmax())
 
-    def update(self, batch: Transitions, rng: np.random.Generator | None = None) -> np.ndarray:
+    def update(self, batch: Minibatch, rng: np.random.Generator | None = None) -> np.ndarray:
         """Move the values of a minibatch towards r + discount * max_a q(s', a); return td_error, (B,).
 
         All targets are computed before any value changes; where a row stands twice, its errors add up.

@@ -66,11 +66,8 @@ def _describe_taxi(state: int, rows: list) -> str:
     places = [f"{name}, {_cell(place)}" for name, place in _PLACES.items()]
     waiting = "in the taxi" if passenger == 4 else f"at {places[passenger]}"
     return (
-        f"The taxi is at {_cell(divmod(cell, 5))}.\n"
-        f"The passenger is {waiting}.\n"
-        f"The destination is {places[destination]}.\n"
-        f"{_recent_moves(rows)}"
-        "What do you do?"
+        f"The taxi is at {_cell(divmod(cell, 5))}.\nThe passenger is {waiting}.\n"
+        f"The destination is {places[destination]}.\n{_recent_moves(rows)}What do you do?"
     )
 
 

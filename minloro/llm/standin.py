@@ -97,9 +97,7 @@ def cliffwalking_rule(text: str) -> int:
     1
     """
     row, column = _cells(text)[0]
-    if column == 12:
-        return 3
-    return 1 if row == 4 else 2
+    return 3 if column == 12 else 1 if row == 4 else 2
 
 
 def taxi_rule(text: str) -> int:

@@ -7,7 +7,9 @@ import numpy as np
 from checking import Check, Mistake
 
 from minloro.tasks import Task
-from minloro.transitions import COLUMNS, Transitions
+from minloro.transitions import Minibatch, Transitions
+
+LEARNED = Minibatch.__slots__  # the columns of a buffer, in their order
 
 
 def _row(i: int) -> tuple:
@@ -32,7 +34,7 @@ def _with_add(module):
     """Put a plain `add` in the place of the student's, so that a mistake there does not cost points elsewhere."""
 
     def add(buffer, *row):
-        for name, value in zip(COLUMNS, row, strict=True):
+        for name, value in zip(LEARNED, row, strict=True):
             buffer._columns[name][buffer._next] = value
         buffer._newest, buffer.size = buffer._next, max(len(buffer), buffer._next + 1)
         buffer._next = buffer._next + 1 if buffer._next + 1 < buffer.capacity else buffer.n_data
@@ -44,9 +46,9 @@ def add_a_few(module, rng):
     buffer = _buffer(module, 6)
     sizes = []
     for i in range(4):
-        buffer.add(*_row(i))
+        buffer.add(*_row(i)[:5])
         sizes.append(len(buffer))
-    return {"the size": sizes} | {name: buffer._columns[name][:4] for name in COLUMNS}
+    return {"the size": sizes} | {name: buffer._columns[name][:4] for name in LEARNED}
 
 
 def add_when_full(module, rng):
@@ -54,7 +56,7 @@ def add_when_full(module, rng):
     for held, name in ((0, ""), (2, ", with D in front")):
         buffer, sizes, kept = _buffer(module, 5 + held, held), [], []
         for i in range(12):
-            buffer.add(*_row(i))
+            buffer.add(*_row(i)[:5])
             sizes.append(len(buffer))
             kept.append(sorted(buffer._columns["rewards"][held:]))
         values |= {f"the size{name}": sizes, f"what is kept{name}": kept}
@@ -65,15 +67,15 @@ def sample_rows(module, rng):
     _with_add(module)
     buffer = _buffer(module, 8)
     for i in range(5):
-        buffer.add(*_row(i))
+        buffer.add(*_row(i)[:5])
     drawn = [buffer.sample(4, rng) for _ in range(2000)]
     rewards = np.array([batch.rewards for batch in drawn])
-    columns = {name: np.array([getattr(batch, name) for batch in drawn]) for name in COLUMNS}
+    columns = {name: np.array([getattr(batch, name) for batch in drawn]) for name in LEARNED}
     stored, rows = _transitions(5), rewards.astype(int)
     return {
         "the number of rows": rewards.shape[1],
         "rows whose columns belong together": np.mean(
-            [(columns[name] == getattr(stored, name)[rows]).mean() for name in COLUMNS]
+            [(columns[name] == getattr(stored, name)[rows]).mean() for name in LEARNED]
         ),
         "how often each row is drawn": [(rewards == i).mean() for i in range(5)],
         "how often a minibatch holds a row twice": np.mean([len(set(row)) < 4 for row in rewards]),
@@ -87,7 +89,7 @@ def sample_newest(module, rng):
     for held, name in ((0, ""), (3, ", with D in front")):
         buffer, last = _buffer(module, 5 + held, held), []
         for i in range(12):
-            buffer.add(*_row(i))
+            buffer.add(*_row(i)[:5])
             last.append([buffer.sample(3, rng).rewards[-1] for _ in range(5)])
         values[f"the last row of a minibatch{name}"] = last
     buffer = _buffer(module, 5, 3)
@@ -101,7 +103,7 @@ def sample_share(module, rng):
     def rows_of_data(share: float, held: int, added: int) -> list[int]:
         buffer = _buffer(module, 40, held)
         for i in range(added):
-            buffer.add(*_row(i))
+            buffer.add(*_row(i)[:5])
         return [int((buffer.sample(8, rng, share).rewards >= 100).sum()) for _ in range(20)]
 
     return {
@@ -151,7 +153,7 @@ def pretraining(module, rng):
     batches = agent.batches
     values = {"the number of updates": len(batches), "rows of each minibatch": [len(batch) for batch in batches]}
     ids = [batch.rewards.astype(int) for batch in batches]
-    for name in ("observations", "actions", "next_observations", "terminated", "truncated"):
+    for name in ("observations", "actions", "next_observations", "terminated"):
         found = np.full(getattr(data, name).shape, np.nan)  # what stood beside each reward
         for batch, rows in zip(batches, ids, strict=True):
             found[rows] = getattr(batch, name)
@@ -190,11 +192,11 @@ class _SpyBuffer:
 def learning_step(module, rng):
     agent, buffer, updates = _Recorder(batch_size=4), _SpyBuffer(), []
     for i in range(8):
-        module._learn(agent, buffer, _row(i), rng, 0.25)
+        module._learn(agent, buffer, _row(i)[:5], rng, 0.25)
         updates.append(len(agent.batches))
     one_by_one = _Recorder(batch_size=0)
     for i in range(3):
-        module._learn(one_by_one, None, _row(i), rng)
+        module._learn(one_by_one, None, _row(i)[:5], rng)
     return {
         "updates so far, after each of 8 rows, batch_size 4": updates,
         "rows in the buffer": len(buffer),
@@ -240,7 +242,7 @@ def finetune_rows(module, rng):
     values = {}
     for name, actions in (("where the game ends", (0, 0, 0, 1)), ("at the time limit", (0,))):
         rows, _ = _played(module, actions)
-        for k, column in enumerate(COLUMNS):
+        for k, column in enumerate(LEARNED):
             values[f"{column} {name}"] = [np.ravel(row[k])[0] for row in rows]
     return values
 
@@ -277,18 +279,18 @@ CHECKS = (
 )
 
 _TURN = "if self._next == self.capacity:\n            self._next = self.n_data"
-_ROWS = "rows = rng.integers(self.size, size=batch_size)\n        else"
+_ROWS = "rows = (uniform * self.size).astype(np.intp)\n        else"
 _LAST = "rows[-1] = self._newest"
 _LOST = "the newest transition is not in every minibatch, or not where it should be."
 _MIXED = "an array is drawn from once for every column: what keeps s, a, r and s' of one step together?"
 _REPLAY = [
-    (_ROWS, _ROWS.replace("self.size, size", "self.capacity, size"),
+    (_ROWS, _ROWS.replace("self.size", "self.capacity"),
      "rows are drawn that were never written. How many are there?"),
-    (_ROWS, _ROWS.replace("self.size, size", "self.size - 1, size"),
-     "one row is drawn too rarely. Does the upper limit of rng.integers belong to what is drawn?"),
-    (_ROWS, _ROWS.replace("rng.integers(self.size, size=batch_size)", "rng.permutation(self.size)[:batch_size]"),
+    (_ROWS, _ROWS.replace("self.size", "(self.size - 1)"),
+     "one row is drawn too rarely. Does the upper limit of what you draw from belong to what is drawn?"),
+    (_ROWS, _ROWS.replace("(uniform * self.size).astype(np.intp)", "rng.permutation(self.size)[:batch_size]"),
      "rows are drawn without replacement: then no row comes twice, and a small buffer gives small minibatches."),
-    (_ROWS, _ROWS.replace("rng.integers(self.size, size=batch_size)", "np.arange(self.size - batch_size, self.size)"),
+    (_ROWS, _ROWS.replace("(uniform * self.size).astype(np.intp)", "np.arange(self.size - batch_size, self.size)"),
      "always the same rows are taken. Which ones should have a chance?"),
     ("self.size = max(self.size, self._next + 1)", "self.size += 1", "can there be more rows than the buffer has room for?"),
     ("self.size = max(self.size, self._next + 1)", "self.size = self._next + 1",
@@ -307,7 +309,8 @@ _REPLAY = [
     (_LAST, "rows[0] = self._newest", _LOST),
     (_LAST, "rows[-1] = self.size - 1", "the last row of the arrays is the newest one only until the ring turns."),
     ("array.take(rows, axis=0) for array", "array.take(rng.permutation(rows), axis=0) for array", _MIXED),
-    ("array.take(rows, axis=0) for array", "array.take(rng.integers(self.size, size=batch_size), axis=0) for array", _MIXED),
+    ("array.take(rows, axis=0) for array",
+     "array.take((rng.random(batch_size) * self.size).astype(int), axis=0) for array", _MIXED),
     ("from_data = round(data_share * batch_size)", "from_data = batch_size - round(data_share * batch_size)",
      "the two parts of the minibatch have changed places: whose share is data_share?"),
     ("if data_share is None or self.n_data in (0, self.size):", "if True:", "data_share changes nothing yet."),
@@ -316,7 +319,7 @@ _REPLAY = [
 ]  # fmt: skip
 _PRETRAIN_LOOP = "for _ in range(updates):\n            agent.update(buffer.sample(agent.batch_size, rng), rng)"
 _ONE = "buffer.sample(agent.batch_size, rng), rng"
-_LEARNT = "_learn(agent, buffer, (encoded, action, reward, next_encoded, terminated, truncated, episode)"
+_LEARNT = "_learn(agent, buffer, (encoded, action, reward, next_encoded, terminated)"
 _AT_END = "if terminated or truncated:\n            returns"
 _NEW_EPISODE = 'env.reset(seed=stream_seed(seed, "environment", episode))\n            encoded = agent.encode(observation)'
 _PAIRS = "the wrong observations stand beside the actions: which state was the action chosen in, which one did it lead to?"
@@ -344,14 +347,12 @@ _LORO = [
     ("agent.update(buffer.sample(agent.batch_size, rng, share), rng)",
      "agent.update(buffer.sample(agent.batch_size, rng), rng)",
      "the share of D does not reach the buffer."),
-    ("agent.learn(*row[:5])\n        return", "return", "an agent with batch_size 0 learns nothing."),
-    ("agent.learn(*row[:5])\n        return", "agent.learn(*row)\n        return",
-     "agent.learn takes s, a, r, s' and terminated, nothing else."),
+    ("agent.learn(*row)\n        return", "return", "an agent with batch_size 0 learns nothing."),
     ("action = agent.act(encoded, exploration)", "action = agent.act(encoded)", "the agent never explores while it learns."),
-    (_LEARNT, _LEARNT.replace("terminated, truncated", "terminated or truncated, False"),
+    (_LEARNT, _LEARNT.replace("terminated", "terminated or truncated"),
      "the time limit is stored as the end of the game. What would have come after it, had nobody stopped?"),
-    (_LEARNT, _LEARNT.replace("terminated, truncated", "truncated, terminated"),
-     "terminated and truncated have changed places."),
+    (_LEARNT, _LEARNT.replace("terminated", "truncated"),
+     "the buffer is told that an episode was cut off, in the place of whether the game was over."),
     (_LEARNT, _LEARNT.replace("(encoded,", "(next_encoded,"), _PAIRS),
     (_LEARNT, _LEARNT.replace("next_encoded,", "encoded,"), _PAIRS),
     (_LEARNT, _LEARNT.replace("next_encoded,", "observation,"), "what is stored as the next observation is not encoded."),

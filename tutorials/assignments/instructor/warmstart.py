@@ -88,7 +88,7 @@ def learn(agent, env, data: minloro.Transitions, updates: int, steps: int, seed:
         action = agent.act(encoded, rng)
         observation, reward, terminated, truncated, _ = env.step(action)
         next_encoded = agent.encode(observation)
-        buffer.add(encoded, action, reward, next_encoded, terminated, truncated, episode)
+        buffer.add(encoded, action, reward, next_encoded, terminated)
         agent.update(buffer.sample(agent.batch_size, rng), rng)
         encoded, episode_return = next_encoded, episode_return + reward
         if terminated or truncated:
