@@ -35,7 +35,6 @@ class Pong(gym.Env):
         ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
         self._game = gym.make("ALE/Pong-v5", obs_type="ram", frameskip=4, repeat_action_probability=0.0)
         self._game.reset(seed=0)
-        self._stay = ale_py.Action.NOOP
         self.action_space = gym.spaces.Discrete(len(MOVES))
         low = np.array([0, 0, 0, 0, -255, -255, 0, 0], np.float32)
         self.observation_space = gym.spaces.Box(low, np.full_like(low, 255))
@@ -46,7 +45,7 @@ class Pong(gym.Env):
         self._game.reset()  # without a seed: that would load the game's program again, which takes 100 ms
         emulator = self._game.unwrapped.ale
         for _ in range(self.np_random.integers(MOST_WAITING + 1)):
-            emulator.act(self._stay)
+            emulator.act(MOVES[0])
         self._ball = np.zeros(2, np.float32)
         return self._observe(emulator.getRAM()), {}
 

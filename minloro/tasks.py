@@ -124,14 +124,10 @@ def _set_mountaincar_state(env: gym.Env, observation: np.ndarray) -> None:
     env.state = tuple(float(value) for value in observation)
 
 
-def _set_acrobot_state(env: gym.Env, observation: np.ndarray) -> None:
-    cos1, sin1, cos2, sin2, speed1, speed2 = np.asarray(observation, np.float64)
-    env.state = np.array([np.arctan2(sin1, cos1), np.arctan2(sin2, cos2), speed1, speed2])
-
-
-def _set_pendulum_state(env: gym.Env, observation: np.ndarray) -> None:
-    cos, sin, speed = np.asarray(observation, np.float64)
-    env.state = np.array([np.arctan2(sin, cos), speed])
+def _set_joints(env: gym.Env, observation: np.ndarray) -> None:
+    """Set the angles of acrobot's two joints, or pendulum's one, from each one's cos and sin, and then their speeds."""
+    cos_sin, speeds = np.split(np.asarray(observation, np.float64), [2 * len(observation) // 3])
+    env.state = np.append(np.arctan2(cos_sin[1::2], cos_sin[::2]), speeds)
 
 
 # The velocities are unbounded; a pole that has not fallen is rarely faster than this.
@@ -159,14 +155,14 @@ _TABLE = (
         agent=partial(_linear, features=FourierBasis(-ACROBOT_EDGE, ACROBOT_EDGE, order=4, interactions=2), n_actions=3,
                       step_size=0.001),
         steps=20_000, threshold=-120, prompt=prompts.acrobot_prompt(500), stand_in_rule=standin.acrobot_rule,
-        set_state=_set_acrobot_state,
+        set_state=_set_joints,
     ),
     Task(
         "pendulum", "Pendulum-v1", step_limit=200,
         agent=partial(ActorCritic, 3, [-2.0], [2.0], discount=0.95, step_size=0.002, target_step_size=0.02,
                       pretraining_target_step_size=0.005),
         steps=10_000, threshold=-200, prompt=prompts.pendulum_prompt(200), stand_in_rule=standin.pendulum_rule,
-        set_state=_set_pendulum_state, paper={"rounds": 200, "rl": -109700, "loro": -56835, "llm": -61966},
+        set_state=_set_joints, paper={"rounds": 200, "rl": -109700, "loro": -56835, "llm": -61966},
     ),
     Task(
         "frozenlake", "FrozenLake-v1", step_limit=100,

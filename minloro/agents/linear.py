@@ -12,6 +12,8 @@ Products are written phi.dot(w), which on arrays as small as these takes half a 
 Shapes: B batch, D features, A actions.
 """
 
+from functools import lru_cache
+
 import numpy as np
 
 from minloro.agents.checkpoint import Checkpoint
@@ -104,4 +106,9 @@ class LinearQ(Checkpoint):
 
 def _places(actions, n_actions: int) -> np.ndarray:
     """Return where each row's action lies in a flattened (B, A): one index is found in half the time of two."""
-    return np.arange(0, len(actions) * n_actions, n_actions) + actions
+    return _row_starts(len(actions), n_actions) + actions
+
+
+@lru_cache
+def _row_starts(n_rows: int, n_actions: int) -> np.ndarray:
+    return np.arange(0, n_rows * n_actions, n_actions)
