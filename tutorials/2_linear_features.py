@@ -76,9 +76,9 @@ for name, basis in BASES.items():
     print(f"{name}: last 10 evaluations {last['mean']:.1f} [{last['low']:.1f}, {last['high']:.1f}], 10 seeds")
 
 # %% [markdown]
-# 81 features reach 200 in every seed. Five features end below a random policy. Is five too few to balance a pole? No: with
-# weights on two of them, set by hand, the greedy policy "push to the right if angle and turning speed, added up, point to the
-# right" balances for the whole 200 steps.
+# 81 features reach 200 in every seed, and nearly always stay there. Five features end below a random policy. Is five too few to
+# balance a pole? No: with weights on two of them, set by hand, the greedy policy "push to the right if angle and turning speed,
+# added up, point to the right" balances for the whole 200 steps.
 
 
 # %%
@@ -108,8 +108,8 @@ for (name, curve), colour in zip(curves.items(), ("#CC79A7", "#E69F00", "#56B4E9
     steps = np.arange(len(bands)) * 200
     left.plot(steps, [band["mean"] for band in bands], color=colour, label=f"{name} ({BASES[name].size} features)")
     left.fill_between(steps, *([b[end] for b in bands] for end in ("low", "high")), color=colour, alpha=0.2, linewidth=0)
-left.set(xlabel="environment steps", ylabel="return of the greedy policy", ylim=(0, 205), title="mean of 10 seeds, 95% band")
-left.legend(fontsize=8)
+left.set(xlabel="environment steps", ylabel="return of the greedy policy", ylim=(0, 310), title="mean of 10 seeds, 95% band")
+left.legend(fontsize=8, loc="upper left")
 angles, speeds = np.meshgrid(np.linspace(-0.21, 0.21, 81), np.linspace(-2, 2, 81))
 plane = np.stack([0 * angles, 0 * angles, angles, speeds], axis=-1)  # (81, 81, 4)
 q = agents["order 2"].encode(plane) @ agents["order 2"].weights  # (81, 81, 2)
@@ -139,4 +139,4 @@ figure.savefig(folder / "2_linear_features.png", dpi=80)
 # 2. "Push towards the lean" looks at the angle only. How long does it balance? And what does a policy do whose weights are all
 #    0? Check: `by_hand(1, 0)` gives 41.0. Check: `by_hand(0, 0)` gives 9.4.
 # 3. A step size ten times as large still learns, but not in every seed. Check: `last_returns("order 2", step_size=0.03)` gives
-#    192.
+#    190.

@@ -85,7 +85,7 @@ for skill in (0.0, 0.1, 0.2, 0.3, 0.7, 1.0):
 # %% [markdown]
 # A player with skill 0.3 loses about 640 points an episode, and from ten such episodes the pessimistic student plays perfectly
 # in 9 of 10 cases. That is the paper's argument in small. Random steps see 72% of what is needed, but not the end of the way,
-# and nothing can be learned. At skill 0.2, nine of the ten data sets hold all that is needed, but only 6 students are perfect:
+# and nothing can be learned. At skill 0.2, nine of the ten data sets hold all that is needed, but only 5 students are perfect:
 # pairs that are rare in D (a large concentrability) are rarely drawn. And the optimistic student fails everywhere, because it
 # tries what D does not hold. It does worst after the perfect player, whose D holds nothing but the one way.
 #
