@@ -45,7 +45,7 @@ class Pong(gym.Env):
         self._game.reset()  # without a seed: that would load the game's program again, which takes 100 ms
         emulator = self._game.unwrapped.ale
         for _ in range(self.np_random.integers(MOST_WAITING + 1)):
-            emulator.act(MOVES[0])
+            emulator.act(0)  # NOOP, for the emulator, too, whose other numbers are not those of MOVES
         self._ball = np.zeros(2, np.float32)
         return self._observe(emulator.getRAM()), {}
 

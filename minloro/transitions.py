@@ -1,4 +1,4 @@
-"""The data set D: transitions (s, a, r, s') as a struct of arrays, and its file.
+"""The data set D: transitions (s, a, r, s') as a struct of arrays, its file, and the minibatches that are drawn of it.
 
 s, a, r, s' stand on one row and come from the same step. (Paper: the official code overwrites s with s' before it
 stores the row, so that every action stands beside the state that it led to.) `terminated` and `truncated` are two

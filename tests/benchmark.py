@@ -1,4 +1,4 @@
-"""Print what a step costs and whether that is what was asked: `python tests/benchmark.py`, two minutes.
+"""Print what a step costs and whether that is what was asked: `python tests/benchmark.py`, five minutes.
 
 For every task, microseconds a step:
 
@@ -12,7 +12,7 @@ For every task, microseconds a step:
 
 Then a soft actor-critic update over its matrix products alone, all of them by np.matmul, the start of `python -m minloro
 --help`, and, where stable-baselines3 is installed, learning there with the same minibatch and as many updates. One core, one
-thread. What is compared is measured in turn, ROUNDS times, in processor time, so that other programs' turns do not count (but
+thread. Everything is measured in turn, ROUNDS times, in processor time, so that other programs' turns do not count (but
 the start in seconds on the clock); the figures are medians, those of `beyond` and `ratio` of what each round gives. What
 costs grow with: `python tests/benchmark_costs.py`.
 """
@@ -37,7 +37,7 @@ from minloro.randomness import stream
 from minloro.replay import ReplayBuffer
 from minloro.rollout import evaluate
 
-STEPS, ROUNDS = 4000, 9
+STEPS, ROUNDS = 4000, 21
 STEPS_THERE, ROUNDS_THERE = 1000, 5  # against stable-baselines3
 
 
@@ -108,11 +108,9 @@ def one_round(task, one_step: bool) -> tuple[float, float, float, float]:
     return bare(task), acting(task, agent), learning(task, agent), evaluating(task, agent)
 
 
-def print_tasks() -> tuple[float, float]:
-    """Print the table; return the worst ratio of tabular one-step learning and the most that linear learning adds."""
-    columns = ("bare", "acting", "learning", "evaluating", "beyond", "ratio")
-    print("microseconds a step".ljust(40) + "".join(f"{column:>11}" for column in columns))
-    ratios, additions = [], []
+def learners() -> list[tuple]:
+    """Return (kind of learner, task, one_step, what it is called) for every row of the table."""
+    found = []
     for name in minloro.TASK_NAMES:
         task = minloro.make_task(name)
         try:
@@ -122,14 +120,25 @@ def print_tasks() -> tuple[float, float]:
             continue
         agent = task.make_agent()
         kind = {"TabularQ": "tabular", "LinearQ": "linear", "ActorCritic": "actor-critic"}.get(type(agent).__name__, "")
-        for one_step in (False, True) if kind == "tabular" else (False,):
-            rounds = np.array([one_round(task, one_step) for _ in range(ROUNDS)]) * 1e6  # [rounds, 4]
-            beyond, ratio = np.median(rounds[:, 2] - rounds[:, 0]), np.median(rounds[:, 2] / rounds[:, 0])
-            label = f"{name}, {kind}, " + ("one-step" if one_step else f"minibatch of {agent.batch_size}")
-            cells = "".join(f"{value:>11.1f}" for value in (*np.median(rounds, axis=0), beyond))
-            print(f"{label:<40}{cells}{ratio:>11.2f}", flush=True)
-            ratios += [ratio] if one_step else []
-            additions += [beyond] if kind == "linear" else []
+        found.append((kind, task, False, f"{name}, {kind}, minibatch of {agent.batch_size}"))
+        if kind == "tabular":
+            found.append((kind, task, True, f"{name}, {kind}, one-step"))
+    return found
+
+
+def print_tasks() -> tuple[float, float]:
+    """Print the table; return the worst ratio of tabular one-step learning and the most that linear learning adds."""
+    rows = learners()
+    # All rows take their turn in every round: what else the machine does for half a minute then spoils a round or two of each.
+    rounds = np.array([[one_round(task, one_step) for _, task, one_step, _ in rows] for _ in range(ROUNDS)]) * 1e6
+    beyond, ratio = rounds[..., 2] - rounds[..., 0], rounds[..., 2] / rounds[..., 0]
+    table = np.median(np.dstack([rounds, beyond, ratio]), axis=0)  # [rows, 6]
+    columns = ("bare", "acting", "learning", "evaluating", "beyond", "ratio")
+    print("microseconds a step".ljust(40) + "".join(f"{column:>11}" for column in columns))
+    for (*_, label), values in zip(rows, table, strict=True):
+        print(f"{label:<40}" + "".join(f"{value:>11.1f}" for value in values[:5]) + f"{values[5]:>11.2f}")
+    ratios = [values[5] for (_, _, one_step, _), values in zip(rows, table, strict=True) if one_step]
+    additions = [values[4] for (kind, *_), values in zip(rows, table, strict=True) if kind == "linear"]
     return max(ratios), max(additions)
 
 
@@ -185,7 +194,7 @@ def print_actor_critic() -> float:
         return (process_time() - start) / repeats
 
     products, update = matrix_products(), actor_critic_update()
-    rounds = np.array([(seconds(products), seconds(update)) for _ in range(4 * ROUNDS)])
+    rounds = np.array([(seconds(products), seconds(update)) for _ in range(2 * ROUNDS)])
     alone, whole = np.median(rounds, axis=0) * 1e6
     ratio = np.median(rounds[:, 1] / rounds[:, 0])
     print(f"\nsoft actor-critic, 64x64, minibatch of 128: an update takes {whole:.0f} microseconds, its matrix products alone "
@@ -196,7 +205,7 @@ def print_actor_critic() -> float:
 def print_start() -> float:
     """Print the seconds from typing `python -m minloro --help` to its end; return their median."""
     seconds = []
-    for _ in range(2 * ROUNDS):
+    for _ in range(ROUNDS):
         start = perf_counter()
         subprocess.run([sys.executable, "-m", "minloro", "--help"], check=True, stdout=subprocess.DEVNULL)
         seconds.append(perf_counter() - start)

@@ -60,7 +60,7 @@ def small_data(cartpole):
 
 
 def make_batch(n: int, size: int, n_actions: int, seed: int = 0, dtype=np.float64):
-    """A minibatch of n rows with random features."""
+    """n rows with random features: Transitions, that is a minibatch and more, at which an update must not look."""
     rng = np.random.default_rng(seed)
     return minloro.Transitions(
         observations=rng.normal(size=(n, size)).astype(dtype),

@@ -1,4 +1,5 @@
 import gc
+from dataclasses import replace
 
 import gymnasium as gym
 import numpy as np
@@ -10,7 +11,7 @@ from minloro.errors import UserError
 from minloro.loro import Job, run_arm
 from minloro.rollout import unreproduced
 from minloro.tasks import Task
-from minloro.transitions import COLUMNS
+from minloro.transitions import COLUMNS, Minibatch
 
 
 class Counting(gym.Env):
@@ -95,17 +96,32 @@ def test_random_data_has_exactly_the_asked_length(cartpole):
     assert (other.observations[:50] != data.observations[:50]).any()
 
 
+class Clock(Counting):
+    """The same, but the reward is the number of steps in all episodes before it: every transition has another one."""
+
+    steps = 0
+
+    def step(self, action):
+        observation, _, *ended = super().step(action)
+        self.steps += 1
+        return observation, float(self.steps - 1), *ended
+
+
 def test_finetune_stores_what_happened():
-    agent = Recorder()
-    returns = minloro.finetune(agent, counting_task(), steps=400, seed=0)
-    rows = set()
+    agent, task = Recorder(), replace(counting_task(), env_factory=Clock)
+    returns = minloro.finetune(agent, task, steps=400, seed=0)
+    seen = set()
     for batch in agent.batches:
         for i in range(len(batch)):
-            rows.add(tuple(float(getattr(batch, name)[i].reshape(-1)[0]) for name in COLUMNS[:5]))
-    assert rows == {(10 * n, action, n, 10 * (n + 1), action == 1) for n, action in enumerate((0, 0, 0, 1))}
+            s, action, reward, after, terminated = (float(getattr(batch, name)[i].reshape(-1)[0]) for name in COLUMNS[:5])
+            n = int(reward) % 4
+            assert (s, action, after, terminated) == (10 * n, (0, 0, 0, 1)[n], 10 * (n + 1), n == 3)
+            seen.add(int(reward))
+    assert seen == set(range(400))
+    assert [int(batch.rewards[-1]) for batch in agent.batches] == list(range(3, 400))  # the newest, at once
     train = [r for r in returns if r.phase == "train"]
     assert [r.env_steps for r in train] == list(range(4, 401, 4))
-    assert {(r.episode_return, r.episode_length) for r in train} == {(0 + 1 + 2 + 3, 4)}
+    assert [(r.episode_return, r.episode_length) for r in train] == [(16 * k + 6, 4) for k in range(100)]
 
 
 def test_finetune_tells_a_time_limit_from_an_end():
@@ -116,7 +132,7 @@ def test_finetune_tells_a_time_limit_from_an_end():
         for b in agent.batches
         for s, after in zip(b.observations, b.next_observations, strict=True)
     ]
-    assert not any(b.terminated.any() for b in agent.batches)
+    assert all(type(b) is Minibatch and not b.terminated.any() for b in agent.batches)  # which has no `truncated`
     assert (50, 60) in rows and all(after == s + 10 for s, after in rows)  # the state that was cut off is a next one
     # After a time limit the next row starts a new episode, not at the state that was cut off.
     assert {s for s, _ in rows} == {0, 10, 20, 30, 40, 50}

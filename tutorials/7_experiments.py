@@ -125,8 +125,8 @@ figure.savefig(folder / "7_experiments.png", dpi=80)
 #
 # ## Exercises
 #
-# 1. Runs of 181.2, 200, 200, 200 and 200: mean and 95% interval? Is the truth in it?
-#    Check: `interval([181.2, 200, 200, 200, 200])["low"]` gives 185.8.
+# 1. Runs of 187.5, 200, 200, 200 and 200: mean and 95% interval? Is the truth in it?
+#    Check: `interval([187.5, 200, 200, 200, 200])["low"]` gives 190.6.
 # 2. Twenty "repeats" instead of five. Where does the interval begin, and where does the truth lie?
 #    Check: `interval(figures(repeats(20)))["low"]` gives 199.9.
 # 3. How often do five runs a side lie more than 10 apart? Check: `apart(5)` gives 0.329.

@@ -282,7 +282,7 @@ def save_figure(path: Path, by_task: dict[str, list[dict]]) -> None:
         ax.set_title(title, fontsize=8.5, loc="left")
     for ax, label in zip(axes[-1], ("skill", "skill", "share of d* seen", "share of d* seen, D − random"), strict=True):
         ax.set_xlabel(label, fontsize=8)
-    axes[0][0].legend(fontsize=6.5, framealpha=0.8, edgecolor="none")
+    axes[-1][0].legend(fontsize=6.5, framealpha=0.8, edgecolor="none")
     axes[0][2].legend(fontsize=6.5, framealpha=0.8, edgecolor="none", title="skill", title_fontsize=6.5, ncols=2)
     figure.suptitle("Scripted stand-ins as teachers (no language model was asked). Large points: means, 95% intervals; "
                     "small points: seeds", fontsize=9, x=0.01, ha="left")  # fmt: skip

@@ -186,7 +186,8 @@ class _SpyBuffer:
 
     def sample(self, batch_size, rng, data_share=None):
         self.asked.append([batch_size, -1 if data_share is None else data_share])
-        return _transitions(batch_size)
+        rows = _transitions(batch_size)
+        return Minibatch(*(getattr(rows, name) for name in LEARNED))
 
 
 def learning_step(module, rng):

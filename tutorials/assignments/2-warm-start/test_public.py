@@ -10,7 +10,7 @@ import minloro
 
 
 def row(i):
-    """Transition i: from state i to state i + 1, reward i."""
+    """Transition i: from state i to state i + 1, reward i. A buffer stores the first five of the seven values."""
     return i, 0, float(i), i + 1, False, False, 0
 
 
