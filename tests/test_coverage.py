@@ -195,13 +195,13 @@ def test_torques_fall_into_three_bins():
 
 
 def test_the_best_agents_steps_take_the_place_of_the_optimum(cartpole, monkeypatch, tmp_path):
-    agent = best_agents.best_agent(cartpole, 3, steps=200)
+    agent = best_agents.best_agent(cartpole, 4, steps=150)
     seeds, alone = [stream_seed(0, "best-agent", episode) for episode in range(20)], []
-    for seed in range(3):
+    for seed in range(4):
         alone.append(cartpole.make_agent(seed))
-        minloro.finetune(alone[-1], cartpole, steps=200, seed=seed)
+        minloro.finetune(alone[-1], cartpole, steps=150, seed=seed)
     returns = [minloro.evaluate(one, cartpole.make_env(), seeds)[0] for one in alone]
-    assert minloro.evaluate(agent, cartpole.make_env(), seeds)[0] == max(returns) > returns[0]
+    assert minloro.evaluate(agent, cartpole.make_env(), seeds)[0] == max(returns) > max(returns[0], returns[-1])
     data = best_agents.greedy_rollouts(cartpole, agent, 5)
     assert np.array_equal(data.observations, best_agents.greedy_rollouts(cartpole, agent, 5).observations)
     starts = data.observations[np.append(0, np.cumsum(data.episode_lengths)[:-1])]
