@@ -70,6 +70,7 @@ def sample_rows(module, rng):
         buffer.add(*_row(i)[:5])
     drawn = [buffer.sample(4, rng) for _ in range(2000)]
     rewards = np.array([batch.rewards for batch in drawn])
+    shared = np.array([buffer.sample(4, rng, 0.25).rewards for _ in range(2000)])
     columns = {name: np.array([getattr(batch, name) for batch in drawn]) for name in LEARNED}
     stored, rows = _transitions(5), rewards.astype(int)
     return {
@@ -80,6 +81,7 @@ def sample_rows(module, rng):
         "how often each row is drawn": [(rewards == i).mean() for i in range(5)],
         "how often a minibatch holds a row twice": np.mean([len(set(row)) < 4 for row in rewards]),
         "rows of a minibatch larger than the buffer": len(buffer.sample(20, rng)),
+        "how often each row is drawn where there is no D, with a share of 1/4": [(shared == i).mean() for i in range(5)],
     }
 
 
