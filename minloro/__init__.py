@@ -1,30 +1,50 @@
-"""minloro: LORO (arXiv 2505.10861), reinforcement learning warm-started by a language model, in pure NumPy.
+"""minloro: LORO (arXiv 2505.10861) in pure NumPy.
 
-The names below are imported on first use, so that `python -m minloro --help` answers at once and the command line can
-hold BLAS to one thread before NumPy is loaded.
+A language model plays, and reinforcement learning is warm-started with what it did.
+
+The names below are imported when they are first used. So `python -m minloro --help` answers at
+once, and the command line can hold BLAS to one thread before NumPy is loaded.
 """
 
 from importlib import import_module
+from typing import Any
 
 __version__ = "0.1.0"
 
-_HOME = {
-    "Task": "tasks", "make_task": "tasks", "TASK_NAMES": "tasks",
-    "ChatClient": "llm.client", "LLMPolicy": "llm.policy", "StandInLLM": "llm.standin",
-    "Prompt": "llm.prompts", "ContinuousPrompt": "llm.prompts",
-    "Transitions": "transitions", "ReplayBuffer": "replay",
-    "FourierBasis": "agents.features", "RadialBasis": "agents.features",
-    "LinearQ": "agents.linear", "TabularQ": "agents.tabular", "ActorCritic": "agents.actor_critic",
-    "collect": "loro", "collect_random": "loro", "pretrain": "loro", "finetune": "loro",
-    "evaluate": "rollout", "UserError": "errors",
-}  # fmt: skip
-__all__ = ["__version__", *_HOME]
+_MODULE_OF = {
+    "Task": "tasks.task",
+    "make_task": "tasks.registry",
+    "TASK_NAMES": "tasks.registry",
+    "LanguageModel": "llm.model",
+    "ChatClient": "llm.client",
+    "StandInLLM": "llm.standin",
+    "LLMPolicy": "llm.policy",
+    "Prompt": "llm.prompt",
+    "ContinuousPrompt": "llm.prompt",
+    "Transitions": "transitions",
+    "ReplayBuffer": "replay",
+    "Agent": "agents.agent",
+    "FourierBasis": "agents.features",
+    "RadialBasis": "agents.features",
+    "TabularQ": "agents.tabular",
+    "LinearQ": "agents.linear",
+    "ActorCritic": "agents.actor_critic",
+    "collect": "loro",
+    "pretrain": "loro",
+    "finetune": "loro",
+    "Job": "arms",
+    "run_arm": "arms",
+    "collect_random": "arms",
+    "evaluate": "rollout",
+    "UserError": "errors",
+}
+__all__ = ["__version__", *_MODULE_OF]
 
 
-def __getattr__(name: str):
-    if name not in _HOME:
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
         raise AttributeError(f"module 'minloro' has no attribute {name!r}")
-    return getattr(import_module(f"minloro.{_HOME[name]}"), name)
+    return getattr(import_module(f"minloro.{_MODULE_OF[name]}"), name)
 
 
 def __dir__() -> list[str]:

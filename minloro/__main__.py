@@ -3,15 +3,19 @@
 import os
 import sys
 from contextlib import suppress
+from typing import NoReturn
 
 from minloro.cli import main
 
 
-def run() -> None:
-    """Run the command line and end the process, also where a thread still waits for a server that does not answer."""
+def run() -> NoReturn:
+    """Run the command line and end the process.
+
+    It ends even if a thread still waits for a server that does not answer.
+    """
     status = main()
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError, AttributeError):  # closed, or not there
+        with suppress(OSError, ValueError, AttributeError):  # it is closed, or there is none
             stream.flush()
     os._exit(status)
 

@@ -1,76 +1,113 @@
-"""Coverage: how much of what a good policy visits D has seen. The paper's explanation of its gain, made measurable.
+"""Coverage: how much of what a good policy visits is in D. The paper explains its gain with this.
 
-The paper's argument (abstract): a model that plays poorly still yields data that "sufficiently cover state-actions visited by
-optimal policies", and that is what learning from D needs. In theory the need is a bounded ratio of visiting frequencies:
-Munos (2003; 2007) bounds the loss of approximate value iteration by a concentrability coefficient over all policies; Chen and
-Jiang (2019) show that without such a bound no algorithm can be sure to learn from a batch; Rashidinejad et al. (2021) get by
-with the ratio for one good policy alone, max d*(s, a) / mu(s, a), if the learner is pessimistic. That last one is computed
-here. minloro's learners are not pessimistic and go on online, so that the ratio is no promise for them, only a measure.
+The paper's argument (abstract): a model that plays poorly still yields data that "sufficiently
+cover state-actions visited by optimal policies", and this is what learning from D needs. In theory
+the need is a bounded ratio of visiting frequencies:
 
-d* is exact where the environment publishes its transition table. Elsewhere it has to be counted: the share of a good agent's
-steps in the cells of a grid, CELLS. Numbers of different grids are not comparable: with smaller cells less is seen. Nor is D
-useless where it lacks d*: another policy, which D does cover, may be as good. Left out: the discounting of d* in the theory.
-What is reported here are undiscounted returns within a step limit, and every step up to it counts the same.
+- Munos (2003; 2007) bounds the loss of approximate value iteration by a concentrability coefficient
+  over all policies.
+- Chen and Jiang (2019) show that without such a bound no algorithm can be sure to learn from a
+  batch.
+- Rashidinejad et al. (2021) need the ratio for one good policy only, max d*(s, a) / mu(s, a), if
+  the learner is pessimistic. This ratio is computed here. minloro's learners are not pessimistic
+  and go on online, so the ratio promises nothing for them; it only measures.
+
+d* is exact if the environment publishes its transition table. Otherwise it has to be counted: it is
+the share of a good agent's steps in each cell of a grid, the task's `cells`. Such cells are fine
+enough that neighbours ask for different actions, and few enough that some hundred transitions can
+fill those of a good policy. Their edges are those of the environment, or of the learner's features.
+All cells were fixed before any gain was compared with coverage. Numbers of different grids are not
+comparable: smaller cells show less coverage.
+
+A D that lacks parts of d* can still be useful: it may cover another policy that is as good. Left
+out: the discounting of d* in the theory. What minloro reports are undiscounted returns within a
+step limit, and every step up to the limit counts the same.
 
 Shapes: S states or cells, A actions or bins of an action, N rows, C coordinates.
 """
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from gymnasium.spaces import Discrete
 
 from minloro.dynamics import optimal_values, transition_arrays
 from minloro.errors import UserError
-from minloro.transitions import Transitions
 
-TIE = 1e-6  # actions whose values differ by less are equally good; value iteration is exact to 1e-8
+if TYPE_CHECKING:
+    import gymnasium as gym
+
+    from minloro.tasks.task import Cells, Task
+    from minloro.transitions import Transitions
+
+TIE = 1e-6  # actions whose values differ by less are equally good; value iteration errs by 1e-8
 
 
 class Coverage(NamedTuple):
-    """What D covers of d*.
+    """What D covers of d*."""
 
-    seen: the share of d* on pairs (s, a) that occur in D, 0 to 1. concentrability: max d*(s, a) / mu(s, a), at least 1 and
-    infinite where D lacks a pair. lacking: the number of pairs of d* that D lacks, of `pairs` altogether.
-    """
-
+    # The share of d* on pairs (s, a) that occur in D, 0 to 1.
     seen: float
+    # max d*(s, a) / mu(s, a), at least 1; infinite if D lacks a pair.
     concentrability: float
+    # The number of pairs of d* that D lacks, and the number of all pairs of d*.
     lacking: int
     pairs: int
 
 
 def coverage(wanted: np.ndarray, counts: np.ndarray) -> Coverage:
-    """Return what a D with the visits `counts`, (S, A), covers of d* = `wanted`, (S, A).
+    """Return what a data set covers of d*.
+
+    wanted: d*, (S, A). counts: the visits of D, (S, A).
 
     >>> coverage(np.array([[0.5, 0.5]]), np.array([[1, 3]]))
     Coverage(seen=1.0, concentrability=2.0, lacking=0, pairs=2)
     """
     needed = wanted > 0
-    there, d, mu = counts[needed] > 0, wanted[needed], counts[needed] / counts.sum()
-    ratio = np.divide(d, mu, out=np.full(d.shape, np.inf), where=there)
-    return Coverage(min(float(d[there].sum() / d.sum()), 1.0), float(ratio.max()), int((~there).sum()), len(d))
+    d_star = wanted[needed]
+    mu = counts[needed] / counts.sum()
+    occurs = counts[needed] > 0
+    infinite = np.full(d_star.shape, np.inf)
+    ratio = np.divide(d_star, mu, out=infinite, where=occurs)
+    seen = float(d_star[occurs].sum() / d_star.sum())
+    return Coverage(
+        seen=min(seen, 1.0),  # rounding may step over 1
+        concentrability=float(ratio.max()),
+        lacking=int((~occurs).sum()),
+        pairs=len(d_star),
+    )
 
 
-def optimal_policy(table: dict, discount: float = 0.99) -> np.ndarray:
-    """Return pi(a | s), (S, A): uniform over the optimal actions of every state, whatever their numbers.
+def optimal_policy(transition_table: dict, discount: float = 0.99) -> np.ndarray:
+    """Return pi(a | s), (S, A): uniform over the optimal actions of every state.
 
-    What is reported is the undiscounted return within the step limit, and the policy that is best for it knows how many steps
-    are left; an agent does not, and when no time is left every action is "optimal". So this is the best policy without a
-    clock, for the discount that agents learn with. Within the step limit its undiscounted return is the exact optimum in
-    cliffwalking (-13) and taxi (7.93), and 0.740 of 0.744 in frozenlake; discounts from 0.99 to 0.999999 give the same one.
+    This is the best policy without a clock, for the discount that agents learn with. The policy
+    that is best for the undiscounted return within the step limit knows how many steps are left. An
+    agent does not know it; and when no time is left, every action would be "optimal". Within the
+    step limit, the undiscounted return of this policy is the exact optimum in cliffwalking (-13)
+    and taxi (7.93), and 0.740 of 0.744 in frozenlake. Discounts from 0.99 to 0.999999 give the same
+    policy.
     """
-    values = optimal_values(table, discount)
-    best = values >= values.max(axis=1, keepdims=True) - TIE
-    return best / best.sum(axis=1, keepdims=True)
+    values = optimal_values(transition_table, discount)
+    best_values = values.max(axis=1, keepdims=True)
+    is_best = values >= best_values - TIE
+    return is_best / is_best.sum(axis=1, keepdims=True)
 
 
-def occupancy(table: dict, start: np.ndarray, policy: np.ndarray, steps: int) -> np.ndarray:
-    """Return d(s, a), (S, A): the expected visits of an episode of at most `steps` steps, as shares that sum to 1.
+def occupancy(
+    transition_table: dict, start: np.ndarray, policy: np.ndarray, steps: int
+) -> np.ndarray:
+    """Return d(s, a), (S, A): the expected visits of an episode, as shares that sum to 1.
 
-    start: (S,) probabilities of the first state. policy: (S, A). A termination ends the episode; where an environment sends
-    one back to the start instead, as cliffwalking's cliff does, its table says so.
+    start: (S,) probabilities of the first state. policy: (S, A). steps: the step limit. A
+    termination ends the episode. If an environment sends one back to the start instead, as the
+    cliff in cliffwalking does, its transition table says so.
     """
-    going_on, state, visited = transition_arrays(table)[0], np.asarray(start, np.float64), np.zeros(policy.shape)
+    going_on, _ = transition_arrays(transition_table)
+    state = np.asarray(start, np.float64)
+    visited = np.zeros(policy.shape)
     for _ in range(steps):
         pairs = state[:, None] * policy  # [S, A]
         visited += pairs
@@ -78,43 +115,55 @@ def occupancy(table: dict, start: np.ndarray, policy: np.ndarray, steps: int) ->
     return visited / visited.sum()
 
 
-def _angles(pairs: np.ndarray, speeds: np.ndarray) -> np.ndarray:
-    """Turn the columns (cos, sin, cos, …) into angles from -pi to pi, with the speeds beside them."""
-    return np.column_stack([np.arctan2(pairs[:, 1::2], pairs[:, ::2]), speeds])
+def visits(
+    task: Task, data: Transitions, cells: Cells | None = None, action_bins: int = 3
+) -> np.ndarray:
+    """Return how often each pair of state and action occurs in D, (S, A).
 
-
-# Cells over continuous observations: the coordinates, (N, …) to (N, C), their lower and upper edges, and the number of equal
-# cells along each. They are fine enough that neighbours ask for different actions, and few enough that some hundred transitions
-# can fill those of a good policy. The edges are the environment's own, or where its learner's features end. All this was fixed
-# before any gain was compared with it. Coordinates, in SI units: position, velocity, the pole's angle (0 is upright) and its
-# angular velocity; position and velocity a step; both links' angles (0 hangs down, and straight on) and their speeds; the
-# pendulum's angle (0 is upright) and its speed.
-CELLS = {
-    "cartpole": (np.asarray, (-2.4, -3.0, -0.21, -3.5), (2.4, 3.0, 0.21, 3.5), (4, 8, 12, 12)),
-    "mountaincar": (np.asarray, (-1.2, -0.07), (0.6, 0.07), (18, 14)),
-    "acrobot": (lambda o: _angles(o[:, :4], o[:, 4:]), (-np.pi, -np.pi, -9.0, -18.0), (np.pi, np.pi, 9.0, 18.0), (8, 8, 6, 6)),
-    "pendulum": (lambda o: _angles(o[:, :2], o[:, 2:]), (-np.pi, -8.0), (np.pi, 8.0), (24, 16)),
-}
-
-
-def visits(task, data: Transitions, cells: tuple | None = None, action_bins: int = 3) -> np.ndarray:
-    """Return how often each pair occurs in `data`, (S, A).
-
-    cells: where states are not numbers, by default CELLS[task.name]. action_bins: of a continuous action; of pendulum's
-    torque from -2 to -2/3, to 2/3, to 2. What lies beyond an edge, infinities too, belongs to the outermost cell.
+    cells: the cells of continuous observations, if not those of the task. action_bins: the number
+    of equal bins of a continuous action. (Three bins of pendulum's torque go from -2 to -2/3, from
+    there to 2/3, and to 2.) What lies beyond an edge belongs to the outermost cell, infinities too.
+    Raises UserError if there are no cells.
     """
-    (states, actions), state, action = task.spaces, data.observations, data.actions
-    shape = getattr(states, "n", 0), getattr(actions, "n", action_bins)
-    if not hasattr(states, "n"):
-        if cells is None and task.name not in CELLS:
-            raise UserError(f"there are no cells for {task.name}: give some, in the form of coverage.CELLS")
-        coordinates, low, high, bins = cells or CELLS[task.name]
-        state = np.ravel_multi_index(tuple(_bin(coordinates(np.asarray(state, np.float64)), low, high, bins).T), bins)
-        shape = np.prod(bins), shape[1]
-    if not hasattr(actions, "n"):
-        action = _bin(np.ravel(action), actions.low, actions.high, action_bins)
-    return np.bincount(np.ravel_multi_index((state, action), shape), minlength=np.prod(shape)).reshape(shape)
+    observation_space, action_space = task.spaces
+    if isinstance(observation_space, Discrete):
+        n_states = int(observation_space.n)
+        states = data.observations
+    else:
+        states, n_states = _cell_numbers(data.observations, cells or task.cells, task.name)
+    actions, n_actions = _action_numbers(data.actions, action_space, action_bins)
+    pairs = np.ravel_multi_index((states, actions), (n_states, n_actions))
+    counts = np.bincount(pairs, minlength=n_states * n_actions)
+    return counts.reshape(n_states, n_actions)
 
 
-def _bin(values: np.ndarray, low, high, bins) -> np.ndarray:
-    return np.clip(np.floor((values - np.array(low)) / np.subtract(high, low) * bins), 0, np.subtract(bins, 1)).astype(int)
+def _cell_numbers(
+    observations: np.ndarray, cells: Cells | None, task_name: str
+) -> tuple[np.ndarray, int]:
+    """Return the number of the cell of every observation, (N,), and how many cells there are."""
+    if cells is None:
+        raise UserError(
+            f"there are no cells for {task_name}: give some, in the form of "
+            "minloro.tasks.task.Cells"
+        )
+    coordinates = cells.coordinates(np.asarray(observations, np.float64))  # [N, C]
+    places = _bin(coordinates, cells.low, cells.high, cells.bins)  # [N, C]
+    numbers = np.ravel_multi_index(tuple(places.T), cells.bins)
+    return numbers, int(np.prod(cells.bins))
+
+
+def _action_numbers(
+    actions: np.ndarray, space: gym.Space, action_bins: int
+) -> tuple[np.ndarray, int]:
+    """Return every action as a number, (N,), and how many actions, or bins of them, there are."""
+    if isinstance(space, Discrete):
+        return actions, int(space.n)
+    box: Any = space  # a task admits no other
+    return _bin(np.ravel(actions), box.low, box.high, action_bins), action_bins
+
+
+def _bin(values: np.ndarray, low: Any, high: Any, bins: Any) -> np.ndarray:
+    """Return in which of the equal bins between `low` and `high` each value lies."""
+    shares = (values - np.array(low)) / np.subtract(high, low)
+    places = np.floor(shares * bins)
+    return np.clip(places, 0, np.subtract(bins, 1)).astype(int)

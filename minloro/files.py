@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 
 def replace_file(path: str | Path, write: Callable[[BinaryIO], object]) -> None:
-    """Let `write` fill a temporary file beside `path`, then rename it: `path` is never half a file."""
+    """Let `write` fill a temporary file, then rename it to `path`, which is never half a file."""
     path = Path(path)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:

@@ -1,7 +1,6 @@
-"""From an observation to an action, through text: prompts, a client for language models, the record of every call.
+"""From an observation to an action, through text.
 
-A language model here is any object with `request(messages)`, the JSON body that would be sent, and
-`complete(messages, sample)`, a Reply; `sample` is (seed, episode, step, attempt). Its attributes are `name`, `source` (who
-played, for D's metadata) and `settings`, a dict of what replies depend on besides. Nothing in this folder knows how
-agents learn.
+A prompt says what the model is told, a client asks a server, a transcript keeps every reply, and a
+policy plays with them. A language model is anything that follows the protocol
+`model.LanguageModel`. Nothing in this folder knows a task or how agents learn.
 """
