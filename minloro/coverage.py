@@ -71,7 +71,7 @@ def coverage(wanted: np.ndarray, counts: np.ndarray) -> Coverage:
     occurs = counts[needed] > 0
     infinite = np.full(d_star.shape, np.inf)
     ratio = np.divide(d_star, mu, out=infinite, where=occurs)
-    seen = float(d_star[occurs].sum() / d_star.sum())
+    seen = float(d_star[occurs].sum()) / float(d_star.sum())
     return Coverage(
         seen=min(seen, 1.0),  # rounding may step over 1
         concentrability=float(ratio.max()),

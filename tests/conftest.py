@@ -1,4 +1,4 @@
-"""Shared fixtures. Tests that need the published rollouts look for ../shared/data beside the project."""
+"""Shared fixtures. Published rollouts are looked for in ../shared/data beside the project."""
 
 import os
 import signal
@@ -8,7 +8,7 @@ from pathlib import Path
 for _variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")
 
-# Where the tests run in the background of a shell, interrupts are ignored, and so they would be in every process started here.
+# A shell starts background programs with interrupts ignored, and child processes inherit this.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import numpy as np
@@ -18,7 +18,8 @@ import minloro
 from minloro.llm import client
 
 ATARI = find_spec("ale_py") is not None
-CORE_TASKS = tuple(name for name in minloro.TASK_NAMES if name != "pong")  # those that need no extra
+# The tasks that need no extra package.
+CORE_TASKS = tuple(name for name in minloro.TASK_NAMES if name != "pong")
 PUBLISHED = Path(__file__).resolve().parents[2] / "shared" / "data" / "qwen2.5-7b"
 
 
@@ -42,7 +43,10 @@ def published():
     def path(task: str) -> Path:
         file = PUBLISHED / f"{task}.npz"
         if not file.exists():
-            pytest.skip(f"the published rollouts are not here ({file}); see 'Published rollouts' in the README")
+            pytest.skip(
+                f"the published rollouts are not here ({file}); "
+                "see tutorials/reference/published_rollouts.md"
+            )
         return file
 
     return path
@@ -60,7 +64,10 @@ def small_data(cartpole):
 
 
 def make_batch(n: int, size: int, n_actions: int, seed: int = 0, dtype=np.float64):
-    """n rows with random features: Transitions, that is a minibatch and more, at which an update must not look."""
+    """n rows with random features.
+
+    They are Transitions, which hold more than a minibatch. An update must not look at the rest.
+    """
     rng = np.random.default_rng(seed)
     return minloro.Transitions(
         observations=rng.normal(size=(n, size)).astype(dtype),
@@ -71,3 +78,30 @@ def make_batch(n: int, size: int, n_actions: int, seed: int = 0, dtype=np.float6
         truncated=rng.random(n) < 0.3,
         episode=np.zeros(n, int),
     )
+
+
+def remember(monkeypatch, target, name):
+    """Return a list of everything that a function returns after this call."""
+    original = getattr(target, name)
+    found = []
+
+    def wrapper(*args, **kwargs):
+        made = original(*args, **kwargs)
+        found.append(made)
+        return made
+
+    monkeypatch.setattr(target, name, wrapper)
+    return found
+
+
+def remember_batches(agent):
+    """Return a list of every minibatch that an agent learns from after this call."""
+    batches = []
+    update = agent.update
+
+    def wrapper(batch, rng):
+        batches.append(batch)
+        return update(batch, rng)
+
+    agent.update = wrapper
+    return batches

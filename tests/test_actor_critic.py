@@ -1,3 +1,5 @@
+"""The soft actor-critic: gradients, densities and updates against slow and independent oracles."""
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -6,15 +8,18 @@ import minloro
 from minloro.agents.actor_critic import LOG_STD_HIGH, LOG_STD_LOW, ActorCritic
 from minloro.agents.mlp import MLP, n_parameters
 from minloro.errors import UserError
-from minloro.tasks import Task
+from minloro.tasks.task import Task
 from minloro.transitions import Transitions
 
 
 def agent(s=3, low=(-2.0, 0.0), high=(2.0, 1.0), seed=0, dtype=np.float64, **settings):
     defaults = {"hidden": 7, "batch_size": 6, "discount": 0.9, "step_size": 0.01}
-    learner = ActorCritic(s, low, high, np.random.default_rng(seed), dtype=dtype, **defaults | settings)
+    learner = ActorCritic(
+        s, low, high, np.random.default_rng(seed), dtype=dtype, **defaults | settings
+    )
     learner.parameters[-1] = -0.7  # a temperature that is not 1
-    learner.target_parameters[:] += 0.1 * np.random.default_rng(9).normal(size=learner.target_parameters.shape)
+    noise = np.random.default_rng(9).normal(size=learner.target_parameters.shape)
+    learner.target_parameters[:] += 0.1 * noise
     return learner
 
 
@@ -41,28 +46,38 @@ def policy_of(learner, observations, noise):
 
 
 def losses(learner, batch, next_noise, noise, fixed):
-    """J_Q, J_pi and J_alpha as functions of all parameters; `fixed` holds what each of them treats as a constant."""
+    """J_Q + J_pi + J_alpha as a function of all parameters; `fixed` holds their constants."""
     taken = 2 * (batch.actions - learner.low) / (learner.high - learner.low) - 1
     q = learner.critics(np.concatenate((batch.observations, taken), axis=1))[..., 0]
     critic_loss = ((q - fixed["target"]) ** 2).mean(axis=1).sum() / 2
     action, log_prob = policy_of(learner, batch.observations, noise)
-    q_new = fixed["critics"](np.concatenate((batch.observations, action), axis=1))[..., 0].min(axis=0)
+    q_both = fixed["critics"](np.concatenate((batch.observations, action), axis=1))[..., 0]
+    q_new = q_both.min(axis=0)
     policy_loss = (fixed["temperature"] * log_prob - q_new).mean()
     temperature_loss = -learner.temperature * (fixed["log_prob"] - len(learner.low)).mean()
     return critic_loss + policy_loss + temperature_loss
 
 
 def frozen(learner, batch, next_noise, noise):
-    """The constants of the three losses: the target, the critics that judge the policy, alpha, and log pi."""
-    copy = ActorCritic(3, learner.low, learner.high, np.random.default_rng(0), hidden=7, batch_size=6, dtype=np.float64)
+    """The constants of the losses: the target, the critics that judge the policy, alpha, log pi."""
+    settings = {"hidden": 7, "batch_size": 6, "dtype": np.float64}
+    copy = ActorCritic(3, learner.low, learner.high, np.random.default_rng(0), **settings)
     copy.parameters[:] = learner.parameters
     next_action, next_log_prob = policy_of(copy, batch.next_observations, next_noise)
     pairs = np.concatenate((batch.next_observations, next_action), axis=1)
     next_q = learner.target_critics(pairs)[..., 0].min(axis=0)
     bootstrap = 0.9 * (next_q - copy.temperature * next_log_prob)
-    target = [r if end else r + b for r, b, end in zip(batch.rewards, bootstrap, batch.terminated, strict=True)]
+    target = [
+        r if end else r + b
+        for r, b, end in zip(batch.rewards, bootstrap, batch.terminated, strict=True)
+    ]
     log_prob = policy_of(copy, batch.observations, noise)[1]
-    return {"target": np.array(target), "critics": copy.critics, "temperature": copy.temperature, "log_prob": log_prob}
+    return {
+        "target": np.array(target),
+        "critics": copy.critics,
+        "temperature": copy.temperature,
+        "log_prob": log_prob,
+    }
 
 
 @pytest.mark.parametrize("scale", [1.0, 12.0])  # 12: some log standard deviations are clipped
@@ -75,7 +90,9 @@ def test_every_gradient_by_central_differences(scale):
     learner._fill_gradients(batch, next_noise, noise)
     if scale > 1:
         assert not learner._unclipped.all() and learner._unclipped.any()
-    gradients, h, worst = learner.gradients.copy(), 1e-6, 0.0
+    gradients = learner.gradients.copy()
+    h = 1e-6
+    worst = 0.0
     for i in range(len(learner.parameters)):
         kept = learner.parameters[i]
         values = []
@@ -96,7 +113,8 @@ def test_the_td_error_of_an_update():
     fixed = frozen(learner, batch, next_noise, noise)
     taken = 2 * (batch.actions - learner.low) / (learner.high - learner.low) - 1
     q = learner.critics(np.concatenate((batch.observations, taken), axis=1))[..., 0]
-    np.testing.assert_allclose(learner._fill_gradients(batch, next_noise, noise), fixed["target"] - q, rtol=1e-12)
+    td_error = learner._fill_gradients(batch, next_noise, noise)
+    np.testing.assert_allclose(td_error, fixed["target"] - q, rtol=1e-12)
 
 
 def test_only_termination_ends_bootstrapping():
@@ -124,26 +142,31 @@ def test_the_density_of_the_policy_integrates_to_one():
     actions = np.tanh(before_squashing)  # a grid that is fine near the bounds
     noise = (before_squashing - mean) / np.exp(log_std)
     n = len(actions)
-    learner.policy = MLP((3, 7, 7, 2), 1, n, learner.parameters[: n_parameters((3, 7, 7, 2), 1)], np.zeros(n))
+    sizes = (3, 7, 7, 2)
+    own_parameters = learner.parameters[: n_parameters(sizes, 1)]
+    learner.policy = MLP(sizes, 1, n, own_parameters, np.zeros(n))
     sampled, log_prob, _ = learner._sample(np.repeat(observation, n, axis=0), noise[:, None])
     np.testing.assert_allclose(sampled[:, 0], actions, atol=1e-9)
     density = np.exp(log_prob)
     distribution = np.cumsum((density[1:] + density[:-1]) / 2 * np.diff(actions))
     assert distribution[-1] == pytest.approx(1, abs=1e-6)
     middle = np.searchsorted(actions, np.tanh(mean))
-    assert distribution[middle] == pytest.approx(0.5, abs=1e-3)  # half of the samples lie below the squashed mean
+    # Half of the samples lie below the squashed mean.
+    assert distribution[middle] == pytest.approx(0.5, abs=1e-3)
 
 
 def test_log_probabilities_stay_finite_far_out():
     learner = agent(low=(-1.0,), high=(1.0,), dtype=np.float32)
-    _, log_prob, _ = learner._sample(np.zeros((6, 3), np.float32), np.array([[-50], [-9], [0], [9], [30], [80]], np.float32))
+    noise = np.array([[-50], [-9], [0], [9], [30], [80]], np.float32)
+    _, log_prob, _ = learner._sample(np.zeros((6, 3), np.float32), noise)
     assert np.isfinite(log_prob).all()
 
 
 def test_adam_against_a_textbook_loop():
     learner = agent()
     theta = learner.parameters.copy()
-    m, v = np.zeros_like(theta), np.zeros_like(theta)
+    m = np.zeros_like(theta)
+    v = np.zeros_like(theta)
     for t in range(1, 6):
         gradient = np.random.default_rng(t).normal(size=theta.shape)
         learner.gradients[:] = gradient
@@ -164,17 +187,20 @@ def test_target_critics_follow_slowly_and_nothing_else_does():
 
 
 def test_a_network_against_a_loop_over_rows():
-    sizes, copies, n = (3, 5, 4, 2), 2, 9
+    sizes = (3, 5, 4, 2)
+    copies = 2
+    n = 9
     flat = np.zeros(n_parameters(sizes, copies))
     network = MLP(sizes, copies, n, flat, np.zeros_like(flat))
     network.initialize(np.random.default_rng(0))
     assert len(flat) == 2 * (4 * 5 + 6 * 4 + 5 * 2) and np.abs(flat).max() <= 1 / np.sqrt(3)
     x = np.random.default_rng(1).normal(size=(n, 3))
     output = network.forward(x)
+    layers = list(zip(network.weights, network.biases, strict=True))
     for k in range(copies):
         for b in range(n):
             h = x[b]
-            for layer, (weight, bias) in enumerate(zip(network.weights, network.biases, strict=True)):
+            for layer, (weight, bias) in enumerate(layers):
                 h = h @ weight[k] + bias[k, 0]
                 h = np.maximum(h, 0) if layer < 2 else h
             np.testing.assert_allclose(output[k, b], h)
@@ -188,7 +214,8 @@ def test_actions_lie_within_their_bounds():
     for _ in range(300):
         observation = learner.encode(rng.normal(size=3) * 5)
         for action in (learner.act(observation), learner.act(observation, rng)):
-            assert action.shape == (3,) and (action >= learner.low).all() and (action <= learner.high).all()
+            assert action.shape == (3,)
+            assert (action >= learner.low).all() and (action <= learner.high).all()
     observation = learner.encode([0, 0, 0])
     np.testing.assert_array_equal(learner.act(observation), learner.act(observation))
 
@@ -204,12 +231,14 @@ def test_no_rounding_steps_over_a_bound():
 
 
 def test_exploration_is_the_policy_that_is_learned():
-    """Actions drawn by `act` have the mean and the spread, before squashing, of the policy's two outputs."""
+    """Before squashing, drawn actions have the mean and the spread that the policy puts out."""
     learner = agent(low=(-1.0,), high=(1.0,))
-    observation, rng = learner.encode([0.3, -1.0, 0.5]), np.random.default_rng(0)
+    observation = learner.encode([0.3, -1.0, 0.5])
+    rng = np.random.default_rng(0)
     mean, log_std = learner.policy(observation[None])[0, 0]
     drawn = np.arctanh([learner.act(observation, rng)[0] for _ in range(20_000)])
-    assert drawn.mean() == pytest.approx(mean, abs=0.03) and drawn.std() == pytest.approx(np.exp(log_std), rel=0.03)
+    assert drawn.mean() == pytest.approx(mean, abs=0.03)
+    assert drawn.std() == pytest.approx(np.exp(log_std), rel=0.03)
 
 
 def test_a_fresh_agent():
@@ -220,7 +249,8 @@ def test_a_fresh_agent():
 
 
 def test_the_noise_for_the_next_state_is_other_noise(monkeypatch):
-    learner, seen = agent(), []
+    learner = agent()
+    seen = []
     monkeypatch.setattr(learner, "_fill_gradients", lambda batch, *noise: seen.extend(noise))
     learner.update(rows(learner), np.random.default_rng(0))
     assert seen[0].shape == seen[1].shape == (6, 2) and (seen[0] != seen[1]).all()
@@ -249,14 +279,16 @@ def test_a_saved_agent_goes_on_bit_for_bit(tmp_path):
         for k in range(10):
             learner.update(rows(learner, seed=10 * seed + k), rng)
 
-    first, second = agent(dtype=np.float32), agent(dtype=np.float32, seed=5)
+    first = agent(dtype=np.float32)
+    second = agent(dtype=np.float32, seed=5)
     train(first, 0)
     first.save(tmp_path / "agent.npz")
     second.load(tmp_path / "agent.npz")
     for learner in (first, second):
         train(learner, 1)
     for name in first.STATE:
-        assert np.asarray(getattr(first, name)).tobytes() == np.asarray(getattr(second, name)).tobytes(), name
+        one, other = (np.asarray(getattr(learner, name)) for learner in (first, second))
+        assert one.tobytes() == other.tobytes(), name
     observation = first.encode([0.1, 0.2, 0.3])
     assert first.act(observation).tobytes() == second.act(observation).tobytes()
     with pytest.raises(UserError, match="parameters of shape"):
@@ -272,10 +304,15 @@ def test_training_stays_in_single_precision():
 
 
 class Drift(gym.Env):
-    """A point in the plane that an action pushes, with bounds that differ; reward: minus the squared distance to (0, 0)."""
+    """An action pushes a point in the plane; the reward is minus its squared distance to (0, 0).
+
+    The two coordinates of an action have different bounds.
+    """
 
     observation_space = gym.spaces.Box(-2, 2, (2,), np.float32)
-    action_space = gym.spaces.Box(np.array([-0.5, -0.1], np.float32), np.array([0.1, 0.5], np.float32))
+    action_space = gym.spaces.Box(
+        np.array([-0.5, -0.1], np.float32), np.array([0.1, 0.5], np.float32)
+    )
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
@@ -289,7 +326,8 @@ class Drift(gym.Env):
 
 
 def drift_agent(rng):
-    return ActorCritic(2, Drift.action_space.low, Drift.action_space.high, rng, hidden=32, batch_size=64, discount=0.9)
+    bounds = (Drift.action_space.low, Drift.action_space.high)
+    return ActorCritic(2, *bounds, rng, hidden=32, batch_size=64, discount=0.9)
 
 
 def test_it_learns_a_second_environment():

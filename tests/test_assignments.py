@@ -1,4 +1,7 @@
-"""The assignments: starters fail, solutions pass, mistakes are recognised, and no student code can hurt the marks of others."""
+"""The assignments: starters fail, solutions pass, and typical mistakes are recognised.
+
+No student code can change the marks of others.
+"""
 
 import importlib
 import json
@@ -16,9 +19,22 @@ sys.path.append(str(HERE))  # the commands import their neighbours, as scripts d
 import grade  # noqa: E402
 import make_starters  # noqa: E402
 import sandbox  # noqa: E402
-from make_starters import ASSIGNMENTS, Cut, solution, starter, without, write_solution, write_starter  # noqa: E402
+from make_starters import (  # noqa: E402
+    ASSIGNMENTS,
+    Cut,
+    solution,
+    starter,
+    without,
+    write_solution,
+    write_starter,
+)
 
 CHECKED = {number: importlib.import_module(f"checks_{number}") for number in (1, 2, 3)}
+
+
+def run_python(*arguments, cwd):
+    """Run Python in a folder and return what it printed and its exit status."""
+    return subprocess.run([sys.executable, *arguments], cwd=cwd, capture_output=True, text=True)
 
 
 def said(marks):
@@ -30,7 +46,10 @@ def total(marks):
 
 
 def folder_with(tmp_path, number, **changes):
-    """A folder with full marks but for `changes`: the text of a file, without its ending, as a function of what it was."""
+    """A folder with full marks, in which some files are changed.
+
+    changes: for the name of a file, without its ending, a function from its old text to its new.
+    """
     folder = write_solution(ASSIGNMENTS[number], tmp_path)
     for name, change in changes.items():
         path = folder / f"{name}.py"
@@ -57,34 +76,41 @@ def test_the_solution_gets_full_marks_and_passes_the_public_tests(tmp_path, numb
     folder = write_solution(ASSIGNMENTS[number], tmp_path)
     marks = grade.grade(number, folder, seed=3)
     assert total(marks) == 100 and not said(marks)
-    result = subprocess.run([sys.executable, "-m", "pytest"], cwd=folder, capture_output=True, text=True)
+    result = run_python("-m", "pytest", cwd=folder)
     assert result.returncode == 0, result.stdout
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", ASSIGNMENTS)
 def test_what_students_get(tmp_path, number):
-    """No solution and no check, all docstrings, and public tests that fail until something is written."""
+    """No solution and no check, all docstrings, and public tests that fail before the work."""
     assignment = ASSIGNMENTS[number]
     folder = write_starter(assignment, tmp_path, task="taxi")
     texts = {path.name: path.read_text() for path in folder.iterdir()}
-    own = {1: "test_public.py", 2: "test_public.py", 3: "test_public.py", 4: "test_student.py"}[number]
-    expected = {"README.md", "pytest.ini", own, *assignment.sources, *({"warmstart.py"} if number == 4 else ())}
+    expected = {"README.md", "pytest.ini", *assignment.sources}
+    if number == 4:
+        expected |= {"test_student.py", "warmstart.py"}
+    else:
+        expected |= {"test_public.py"}
     assert set(texts) == expected and "{task}" not in texts["README.md"]
     for file in assignment.sources:
         assert texts[file].count("raise NotImplementedError") == len(assignment.cuts[file])
         docstrings = re.findall(r'""".*?"""', solution(assignment, file), re.DOTALL)
         assert re.findall(r'""".*?"""', texts[file], re.DOTALL) == docstrings
-        assert not [m.right for m in CHECKED[number].MISTAKES if m.file == file and m.right in texts[file]]
-    result = subprocess.run([sys.executable, "-m", "pytest"], cwd=folder, capture_output=True, text=True)
+        own_mistakes = [m for m in CHECKED[number].MISTAKES if m.file == file]
+        assert not [m.right for m in own_mistakes if m.right in texts[file]]
+    result = run_python("-m", "pytest", cwd=folder)
     assert result.returncode == (0 if number == 4 else 1), result.stdout
 
 
 def test_the_generator_stops_where_the_package_has_changed():
-    source = "def f(x):\n    '''Doc.'''\n    # why\n    y = x\n    return y\n"
-    assert without(source, Cut("f", "h")) == "def f(x):\n    '''Doc.'''\n    raise NotImplementedError(\"f: h\")\n"
-    assert without(source, Cut("f", "h", "return")).endswith('    y = x\n    raise NotImplementedError("f: h")\n')
-    for cut in (Cut("g", "h"), Cut("f.g", "h"), Cut("f", "h", "z ="), Cut("f", "h", "return", "y =")):
+    start = "def f(x):\n    '''Doc.'''\n"
+    source = start + "    # why\n    y = x\n    return y\n"
+    raised = '    raise NotImplementedError("f: h")\n'
+    assert without(source, Cut("f", "h")) == start + raised
+    assert without(source, Cut("f", "h", "return")).endswith("    y = x\n" + raised)
+    unknown = [Cut("g", "h"), Cut("f.g", "h"), Cut("f", "h", "z =")]
+    for cut in (*unknown, Cut("f", "h", "return", "y =")):
         with pytest.raises(LookupError):
             without(source, cut)
 
@@ -94,27 +120,32 @@ def test_every_typical_mistake_is_a_change_of_the_package(number):
     for mistake in CHECKED[number].MISTAKES:
         changed = mistake.put_into(solution(ASSIGNMENTS[number], mistake.file))
         compile(changed, mistake.file, "exec")
-        assert mistake.wrong.strip() == "" or mistake.wrong not in mistake.message, "the message is not the answer"
+        gives_the_answer = mistake.wrong.strip() != "" and mistake.wrong in mistake.message
+        assert not gives_the_answer, "the message is not the answer"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", CHECKED)
 def test_every_typical_mistake_costs_points_and_gets_its_message(number):
-    assignment, mistakes = ASSIGNMENTS[number], CHECKED[number].MISTAKES
+    assignment = ASSIGNMENTS[number]
+    mistakes = CHECKED[number].MISTAKES
     for mistake in mistakes:
-        source = solution(assignment, mistake.file)
-        heard, errors = [], 0
+        changed = mistake.put_into(solution(assignment, mistake.file))
+        heard = []
+        errors = 0
         for check in CHECKED[number].CHECKS:
             if check.file == mistake.file:
                 try:
-                    answer = {"values": grade._values(check, mistake.put_into(source), seed=1)}
+                    answer = {"values": grade._values(check, changed, seed=1)}
                 except Exception as error:
-                    answer = {"error": type(error).__name__, "raised": f"{type(error).__name__}: {error}"}
+                    kind = type(error).__name__
+                    answer = {"error": kind, "raised": f"{kind}: {error}"}
                     errors += 1
                 heard += grade._judge(assignment, check, answer, mistakes, seed=1)
         assert any(mistake.message in text for text in heard), (mistake, heard)
         others = {text for text in heard if mistake.message not in text}
-        assert len(others) <= 2 * errors, (mistake, others)  # an error may have other causes, numbers have not
+        # An error may have other causes. Wrong numbers have one.
+        assert len(others) <= 2 * errors, (mistake, others)
 
 
 def test_three_typical_ways_to_fill_in_a_starter_wrongly(tmp_path):
@@ -122,9 +153,10 @@ def test_three_typical_ways_to_fill_in_a_starter_wrongly(tmp_path):
 
     def fill_in(text):
         through_the_end = "self.discount * bootstrap"
-        text = text.replace("np.where(batch.terminated, 0, self.discount * bootstrap)", through_the_end)
-        return text.replace("np.add.at(self.table, taken, self.step_size * td_error)",
-                            "self.table[taken] += self.step_size * td_error")  # fmt: skip
+        right = "np.where(batch.terminated, 0, self.discount * bootstrap)"
+        text = text.replace(right, through_the_end)
+        right = "np.add.at(self.table, taken, self.step_size * td_error)"
+        return text.replace(right, "self.table[taken] += self.step_size * td_error")
 
     def alias(text):
         old = "self.target_weights += self.target_step_size * (self.weights - self.target_weights)"
@@ -132,8 +164,13 @@ def test_three_typical_ways_to_fill_in_a_starter_wrongly(tmp_path):
 
     marks = grade.grade(1, folder_with(tmp_path, 1, tabular=fill_in, linear=alias))
     heard = said(marks)
-    assert set(heard) == {"TabularQ.update, td_error", "TabularQ.update, the table", "LinearQ.update, the target weights"}
-    assert "td_error of terminated rows: something is added to the reward" in heard["TabularQ.update, td_error"]
+    assert set(heard) == {
+        "TabularQ.update, td_error",
+        "TabularQ.update, the table",
+        "LinearQ.update, the target weights",
+    }
+    message = "td_error of terminated rows: something is added to the reward"
+    assert message in heard["TabularQ.update, td_error"]
     assert "repeated indices" in heard["TabularQ.update, the table"]
     assert "another name for the weights" in heard["LinearQ.update, the target weights"]
     assert total(marks) == 100 - 15 - 15 - 10
@@ -145,7 +182,8 @@ def test_a_variant_of_a_rule(tmp_path, monkeypatch):
     copied = folder_with(tmp_path / "copied", 1)
 
     def variant(assignment, file):
-        return solution(assignment, file).replace("greedy = next_q.argmax", "greedy = next_q_target.argmax")
+        old = "greedy = next_q.argmax"
+        return solution(assignment, file).replace(old, "greedy = next_q_target.argmax")
 
     monkeypatch.setattr(make_starters, "solution", variant)
     monkeypatch.setattr(grade, "solution", variant)
@@ -154,7 +192,14 @@ def test_a_variant_of_a_rule(tmp_path, monkeypatch):
     assert list(said(marks)) == ["double_q_target"] and total(marks) == 85
 
 
+# The line before which hostile code is put, in TabularQ.learn.
 BODY = "        target = reward if terminated else reward + self.discount"
+IMPORT_AGAIN = """\
+import sys, importlib
+del sys.modules['minloro.agents.tabular']
+module = importlib.import_module('minloro.agents.tabular')
+return module.TabularQ.learn(self, 0, 0, 0.0, 0, True)
+"""
 HOSTILE = {
     "prints marks": ('print(\'{"score": 100, "values": {}}\')\nreturn 100', "td_error"),
     "ends": ("import os; os._exit(0)", "Python ended"),
@@ -165,13 +210,15 @@ HOSTILE = {
     "returns words": ("return 'full marks'", "expected numbers, found str"),
     "returns too much": ("return np.zeros(10**6)", "far too large"),
     "borrows": ("from minloro.agents.tabular import TabularQ", "which is what you are to write"),
-    "borrows by force": (
-        "import sys, importlib\ndel sys.modules['minloro.agents.tabular']\n"
-        "return importlib.import_module('minloro.agents.tabular').TabularQ.learn(self, 0, 0, 0.0, 0, True)",
-        "td_error",
-    ),
+    "borrows by force": (IMPORT_AGAIN, "td_error"),
     "a wrong shape": ("return np.ones(3) + np.ones(4)", "the shapes do not fit"),
-}  # fmt: skip
+}
+
+
+def with_code(tmp_path, code):
+    """A folder with the solution of assignment 1, with further code in TabularQ.learn."""
+    lines = "".join(f"        {line}\n" for line in code.splitlines())
+    return folder_with(tmp_path, 1, tabular=lambda text: text.replace(BODY, lines + BODY))
 
 
 @pytest.mark.slow
@@ -179,8 +226,7 @@ HOSTILE = {
 @pytest.mark.skipif(sys.platform == "win32", reason="signals and limits of POSIX systems")
 def test_hostile_code_costs_its_own_check_only(tmp_path, kind, capfd):
     code, message = HOSTILE[kind]
-    lines = "".join(f"        {line}\n" for line in code.splitlines())
-    folder = folder_with(tmp_path, 1, tabular=lambda text: text.replace(BODY, lines + BODY))
+    folder = with_code(tmp_path, code)
     marks = grade.grade(1, folder, clock=grade.Clock(seconds=4))
     assert list(said(marks)) == ["TabularQ.learn"] and message in said(marks)["TabularQ.learn"]
     assert total(marks) == 90 and capfd.readouterr().out == ""
@@ -190,8 +236,8 @@ def test_hostile_code_costs_its_own_check_only(tmp_path, kind, capfd):
 @pytest.mark.skipif(sys.platform == "win32", reason="process groups of POSIX systems")
 def test_what_student_code_starts_is_ended(tmp_path):
     mark = tmp_path / "alive"
-    lines = f"        import os, time\n        if os.fork() == 0:\n            time.sleep(3); open({str(mark)!r}, 'w')\n"
-    folder = folder_with(tmp_path, 1, tabular=lambda text: text.replace(BODY, lines + BODY))
+    child = f"time.sleep(3); open({str(mark)!r}, 'w')"
+    folder = with_code(tmp_path, f"import os, time\nif os.fork() == 0:\n    {child}\n")
     assert total(grade.grade(1, folder)) == 100
     time.sleep(3.5)
     assert not mark.exists()
@@ -199,12 +245,17 @@ def test_what_student_code_starts_is_ended(tmp_path):
 
 @pytest.mark.slow
 def test_files_that_cannot_be_used_cost_their_points_at_once(tmp_path):
-    folder = folder_with(tmp_path, 1, tabular=lambda text: text + "while True: pass\n", linear=lambda text: text + "def f(:\n")
+    changes = {
+        "tabular": lambda text: text + "while True: pass\n",
+        "linear": lambda text: text + "def f(:\n",
+    }
+    folder = folder_with(tmp_path, 1, **changes)
     start = time.monotonic()
     marks = grade.grade(1, folder, clock=grade.Clock(seconds=3))
     assert time.monotonic() - start < 12, "the file is imported once, not for every check"
     assert total(marks) == 0
-    assert "while tabular.py was being imported: it took longer" in marks[0].said[0] == marks[1].said[0]
+    assert "while tabular.py was being imported: it took longer" in marks[0].said[0]
+    assert marks[0].said[0] == marks[1].said[0]
     assert "is not Python" in marks[-1].said[0]
     (folder / "tabular.py").unlink()
     assert "there is no tabular.py" in grade.grade(1, folder)[0].said[0]
@@ -223,8 +274,7 @@ def test_all_checks_together_keep_within_their_time(tmp_path):
 @pytest.mark.slow
 def test_no_key_is_seen(tmp_path, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "secret")
-    lines = "        import os\n        assert 'OPENAI_API_KEY' not in os.environ\n"
-    folder = folder_with(tmp_path, 1, tabular=lambda text: text.replace(BODY, lines + BODY))
+    folder = with_code(tmp_path, "import os\nassert 'OPENAI_API_KEY' not in os.environ\n")
     assert total(grade.grade(1, folder)) == 100
 
 
@@ -268,8 +318,10 @@ def test_the_solution_catches_the_defects_of_variants(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("module", ["warmstart.py", "the one that students get"])
 def test_warmstart_runs_as_it_stands(tmp_path, module):
-    folder = write_starter(ASSIGNMENTS[4], tmp_path) if module != "warmstart.py" else HERE / "instructor"
-    result = subprocess.run([sys.executable, "-B", "warmstart.py"], cwd=folder, capture_output=True, text=True)
+    folder = HERE / "instructor"
+    if module != "warmstart.py":
+        folder = write_starter(ASSIGNMENTS[4], tmp_path)
+    result = run_python("-B", "warmstart.py", cwd=folder)
     assert result.returncode == 0 and result.stdout.count("repeat") == 3, result.stderr
 
 
@@ -285,8 +337,7 @@ def test_partial_credit_for_one_defect(tmp_path):
     assert [mark.points for mark in marks] == [20, 0, 0, 0, 16, 0]
 
 
-def test_tests_that_do_not_count(tmp_path):
-    text = SIGN + """
+NOT_COUNTED = """
 def test_wrong(): assert False
 def test_source():
     import inspect
@@ -294,11 +345,15 @@ def test_source():
 def test_chance():
     import pathlib, time
     assert time.time_ns() < 0
-"""  # fmt: skip
-    marks = graded_tests(tmp_path, text)
+"""
+
+
+def test_tests_that_do_not_count(tmp_path):
+    marks = graded_tests(tmp_path, SIGN + NOT_COUNTED)
     assert total(marks) == 5 + 16
     heard = said(marks)["tests that pass on the correct code"]
-    assert all(f"{name} fails on the correct code" in heard for name in ("test_wrong", "test_source", "test_chance"))
+    for name in ("test_wrong", "test_source", "test_chance"):
+        assert f"{name} fails on the correct code" in heard
 
 
 @pytest.mark.slow
@@ -313,11 +368,12 @@ def test_chance():
         ("print('100 / 100')\nraise SystemExit(0)\n", "cannot be run"),
         ("import pytest\n@pytest.mark.skip\ndef test_skipped(): pass\n", "there are no tests"),
     ],
-)  # fmt: skip
+)
 def test_test_files_that_catch_nothing(tmp_path, text, message):
     (tmp_path / "test_student.py").write_text(text)
     marks = grade.grade(4, tmp_path, clock=grade.Clock(seconds=2))
-    assert total(marks) == 0 and message in said(marks)["tests that pass on the correct code"], marks
+    assert total(marks) == 0
+    assert message in said(marks)["tests that pass on the correct code"], marks
 
 
 @pytest.mark.slow
@@ -330,7 +386,7 @@ def test_what_went_well_before_a_crash_counts(tmp_path):
 
 
 def run(command, *arguments, cwd=ROOT):
-    return subprocess.run([sys.executable, str(HERE / command), *arguments], cwd=cwd, capture_output=True, text=True)
+    return run_python(str(HERE / command), *arguments, cwd=cwd)
 
 
 def test_the_command_and_results_json(tmp_path):
@@ -340,9 +396,17 @@ def test_the_command_and_results_json(tmp_path):
     assert re.search(r"^total +36 / 100$", result.stdout, re.MULTILINE)
     results = json.loads((folder / "results.json").read_text())
     assert results["score"] == 36 and isinstance(results["execution_time"], int)
-    keys = {"name": str, "score": int | float, "max_score": int | float, "status": str, "output": str, "visibility": str}
+    keys = {
+        "name": str,
+        "score": int | float,
+        "max_score": int | float,
+        "status": str,
+        "output": str,
+        "visibility": str,
+    }
     for test in results["tests"]:
-        assert set(test) == set(keys) and all(isinstance(test[key], kind) for key, kind in keys.items())
+        assert set(test) == set(keys)
+        assert all(isinstance(test[key], kind) for key, kind in keys.items())
         assert test["status"] in ("passed", "failed") and 0 <= test["score"] <= test["max_score"]
         assert (test["status"] == "passed") == (test["score"] == test["max_score"])
     assert sum(test["score"] for test in results["tests"]) == 36
@@ -351,25 +415,35 @@ def test_the_command_and_results_json(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "ASSIGNMENT"), (("5",), "invalid choice"), (("x",), "invalid int"), (("1", "no-such-folder"), "is not a folder"),
-        (("1", "README.md"), "is not a folder"), (("1", "--seed", "-1"), "negative"), (("4", "--defects", "none"), "unknown"),
+        ((), "ASSIGNMENT"),
+        (("5",), "invalid choice"),
+        (("x",), "invalid int"),
+        (("1", "no-such-folder"), "is not a folder"),
+        (("1", "README.md"), "is not a folder"),
+        (("1", "--seed", "-1"), "negative"),
+        (("4", "--defects", "none"), "unknown"),
         (("1", "tests", "--json", "no/such/folder.json"), "cannot be written"),
     ],
-)  # fmt: skip
+)
 def test_wrong_commands_are_told_in_one_line(arguments, message):
     result = run("grade.py", *arguments)
-    assert result.returncode == 2 and message in result.stderr and result.stderr.count("\n") == 1, result
+    assert result.returncode == 2, result
+    assert message in result.stderr and result.stderr.count("\n") == 1, result
 
 
 def test_the_generator_as_a_command(tmp_path):
     result = run("make_starters.py", str(tmp_path))
     assert result.returncode == 0 and len(result.stdout.split()) == 4
     again = run("make_starters.py", "1", str(tmp_path))
-    assert again.returncode == 2 and "already there" in again.stderr and again.stderr.count("\n") == 1
+    assert again.returncode == 2
+    assert "already there" in again.stderr and again.stderr.count("\n") == 1
     assert run("make_starters.py", "9", str(tmp_path)).returncode == 2
-    assert "did you mean" in run("make_starters.py", "2", str(tmp_path / "x"), "--task", "cartpol").stderr
+    misspelt = run("make_starters.py", "2", str(tmp_path / "x"), "--task", "cartpol")
+    assert "did you mean" in misspelt.stderr
     solved = run("make_starters.py", "2", str(tmp_path / "s"), "--solutions")
-    assert solved.returncode == 0 and starter(ASSIGNMENTS[2], "loro.py") != (tmp_path / "s/2-warm-start/loro.py").read_text()
+    assert solved.returncode == 0
+    written = (tmp_path / "s" / "2-warm-start" / "loro.py").read_text()
+    assert starter(ASSIGNMENTS[2], "loro.py") != written
 
 
 def test_the_documents_name_what_is_there():
@@ -382,7 +456,8 @@ def test_the_documents_name_what_is_there():
         for file in assignment.handed_in:
             assert f"`{file}`" in text
             if number < 4:
-                points = sum(check.points for check in CHECKED[number].CHECKS if check.file == file)
+                checks = [check for check in CHECKED[number].CHECKS if check.file == file]
+                points = sum(check.points for check in checks)
                 assert f"`{file}` {points}" in (HERE / "README.md").read_text()
 
 
@@ -391,7 +466,7 @@ def test_the_documents_name_what_is_there():
 def test_what_the_texts_suggest_to_try(tmp_path, number):
     folder = write_solution(ASSIGNMENTS[number], tmp_path)
     (code,) = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)
-    result = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True)
+    result = run_python("-c", code, cwd=folder)
     assert result.returncode == 0 and "[" in result.stdout, result.stderr
 
 

@@ -10,7 +10,11 @@ from minloro.errors import UserError
 
 @pytest.mark.parametrize(
     ("name", "near"),
-    [("cartpol", "did you mean cartpole?"), ("CartPole-v1", "did you mean cartpole?"), ("Taxi", "did you mean taxi?")],
+    [
+        ("cartpol", "did you mean cartpole?"),
+        ("CartPole-v1", "did you mean cartpole?"),
+        ("Taxi", "did you mean taxi?"),
+    ],
 )
 def test_an_unknown_task(name, near):
     with pytest.raises(UserError, match=r"choose one of cartpole, mountaincar, .*, taxi") as error:
@@ -20,17 +24,25 @@ def test_an_unknown_task(name, near):
         minloro.make_task("zzz")
 
 
-@pytest.mark.parametrize("basis", [lambda *b: minloro.FourierBasis(*b, order=2), lambda *b: minloro.RadialBasis(*b, 3, 0.5)])
+@pytest.mark.parametrize(
+    "basis",
+    [lambda *b: minloro.FourierBasis(*b, order=2), lambda *b: minloro.RadialBasis(*b, 3, 0.5)],
+)
 def test_bounds_of_features(basis, cartpole):
     space = cartpole.spaces[0]
-    for low, high in (([-1] * 3, [1] * 4), (-1, 1), ([1.0], [1.0]), ([1.0], [0.0]), ([0.0], [np.inf]), ([[0]], [[1]])):
-        with pytest.raises(UserError, match="two lists of equal length, with finite numbers, each low below its high"):
+    message = "two lists of equal length, with finite numbers, each low below its high"
+    unequal = ([-1, -1, -1], [1, 1, 1, 1])
+    not_below = [([1.0], [1.0]), ([1.0], [0.0])]
+    for low, high in (unequal, (-1, 1), *not_below, ([0.0], [np.inf]), ([[0]], [[1]])):
+        with pytest.raises(UserError, match=message):
             basis(low, high)
-    agent = minloro.LinearQ(basis([-1] * 3, [1] * 3), 2, step_size=0.1)
+    agent = minloro.LinearQ(basis([-1, -1, -1], [1, 1, 1]), 2, step_size=0.1)
     data = minloro.collect_random(cartpole, 20)
-    for what in (lambda: minloro.pretrain(agent, data, 3), lambda: minloro.finetune(agent, cartpole, 300)):
-        with pytest.raises(UserError, match=r"observations have the shape \(4,\): low and high need as many entries, not 3"):
-            what()
+    message = r"observations have the shape \(4,\): low and high need as many entries, not 3"
+    with pytest.raises(UserError, match=message):
+        minloro.pretrain(agent, data, 3)
+    with pytest.raises(UserError, match=message):
+        minloro.finetune(agent, cartpole, 300)
     assert basis([-1] * 4, [1] * 4)(np.zeros((2, 3, *space.shape))).shape[:2] == (2, 3)
 
 
@@ -38,7 +50,8 @@ def test_bounds_of_features(basis, cartpole):
 def test_no_action_of_a_discrete_space(cartpole, action):
     agent = Recorder()
     agent.act = lambda encoded, rng=None: action
-    with pytest.raises(UserError, match=r"Recorder.act returned .*no action of Discrete\(2\): return an int below n"):
+    message = r"Recorder.act returned .*no action of Discrete\(2\): return an int below n"
+    with pytest.raises(UserError, match=message):
         minloro.finetune(agent, cartpole, 300)
 
 
@@ -54,8 +67,9 @@ def test_agents_in_the_wrong_kind_of_task(cartpole):
     linear = minloro.LinearQ(minloro.FourierBasis([-1, -1, -8], [1, 1, 8], 2), 3, step_size=0.1)
     with pytest.raises(UserError, match="ActorCritic"):
         minloro.finetune(linear, minloro.make_task("pendulum"), 300)
+    continuous = minloro.ActorCritic(4, [0], [1], np.random.default_rng(0))
     with pytest.raises(UserError, match="LinearQ"):
-        minloro.finetune(minloro.ActorCritic(4, [0], [1], np.random.default_rng(0)), cartpole, 300)
+        minloro.finetune(continuous, cartpole, 300)
 
 
 @pytest.mark.parametrize("action", [1, np.int64(1), np.int32(0)])

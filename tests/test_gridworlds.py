@@ -7,11 +7,15 @@ import numpy as np
 import pytest
 
 import minloro
-from minloro.llm import gridworlds
+from minloro.bench import maps
+from minloro.dynamics import optimal_values
+from minloro.rollout import unreproduced
+from minloro.tasks import taxi
+from minloro.transitions import load_transitions
 
 
 def texts(task, episodes=6, skill=0.3):
-    """The rules and every description of a few episodes, with the rows that were known."""
+    """Every description of a few episodes: (state, the rows that were known, text)."""
     seen = []
     original = task.prompt.describe
 
@@ -25,8 +29,14 @@ def texts(task, episodes=6, skill=0.3):
 
 
 def cells(text):
+    """The cells that a text names: (row, column), counted from 0."""
     found = re.findall(r"row (\d+), columns? (\d+(?:, \d+)*)", text)
     return {(int(r) - 1, int(c) - 1) for r, columns in found for c in columns.split(", ")}
+
+
+def places(states, columns):
+    """The cells of some states: (row, column)."""
+    return {divmod(state, columns) for state in states}
 
 
 @pytest.mark.parametrize("name", ["frozenlake", "cliffwalking", "taxi", "mountaincar", "acrobot"])
@@ -55,51 +65,49 @@ def test_positions_and_moves(name, columns):
         for action, words in enumerate(task.prompt.actions):
             dr, dc = steps[words]
             wanted = min(max(r + dr, 0), rows - 1) * columns + min(max(c + dc, 0), columns - 1)
-            reached = {
-                s_next: sum(p for p, n, *_ in table[state][action] if n == s_next) for _, s_next, *_ in table[state][action]
-            }
-            if name == "frozenlake" and len(table[state][action]) == 3:
-                assert table[state][action][1][1] == wanted  # the middle one of three, each with probability 1/3
-                assert all(p == pytest.approx(1 / 3) for p, *_ in table[state][action])
+            outcomes = table[state][action]
+            if name == "frozenlake" and len(outcomes) == 3:
+                # The middle one of three, each with probability 1/3.
+                assert outcomes[1][1] == wanted
+                assert all(p == pytest.approx(1 / 3) for p, *_ in outcomes)
             elif name == "cliffwalking" and state not in range(37, 48):
-                assert reached == {36 if wanted in range(37, 47) else wanted: 1.0}
+                reached = {s_next for _, s_next, *_ in outcomes}
+                assert reached == {36 if wanted in range(37, 47) else wanted}
+                assert sum(p for p, *_ in outcomes) == 1.0
 
 
 def test_rewards_and_ends_of_frozenlake():
     task = minloro.make_task("frozenlake")
-    rules, table = task.prompt.rules, task.transition_table
+    rules = task.prompt.rules
+    table = task.transition_table
     desc = task.make_env().unwrapped.desc
-    assert (
-        desc[0, 0] == b"S" and desc[3, 3] == b"G" and "start at row 1, column 1" in rules and "goal at row 4, column 4" in rules
-    )
-    for state in range(16):
+    assert desc[0, 0] == b"S" and "start at row 1, column 1" in rules
+    assert desc[3, 3] == b"G" and "goal at row 4, column 4" in rules
+    never_left = [state for state in range(16) if desc.flat[state] not in (b"S", b"F")]
+    for state in set(range(16)) - set(never_left):
         for outcomes in table[state].values():
             for _, s_next, reward, terminated in outcomes:
-                if desc.flat[state] in (b"S", b"F"):
-                    assert (reward, terminated) == (float(s_next == 15), desc.flat[s_next] in (b"H", b"G"))
-    assert {cell: mark for cell, mark in task.grid.marks.items()} == {
-        i: letter.decode() for i, letter in enumerate(desc.flat) if letter != b"F"
-    }
+                assert reward == float(s_next == 15)
+                assert terminated == (desc.flat[s_next] in (b"H", b"G"))
+    letters = {i: letter.decode() for i, letter in enumerate(desc.flat) if letter != b"F"}
+    assert dict(task.grid.marks) == letters
 
 
 def test_rewards_and_ends_of_cliffwalking():
     task = minloro.make_task("cliffwalking")
-    cliff = {divmod(s, 12) for s in range(48) if task.make_env().unwrapped._cliff[divmod(s, 12)]}
-    assert cliff == {(3, c) for c in range(1, 11)} == {divmod(s, 12) for s, mark in task.grid.marks.items() if mark == "C"}
-    for state in set(range(37)):
+    bare = task.make_env().unwrapped
+    cliff = {place for place in places(range(48), 12) if bare._cliff[place]}
+    marked = [state for state, mark in task.grid.marks.items() if mark == "C"]
+    assert cliff == {(3, c) for c in range(1, 11)} == places(marked, 12)
+    for state in range(37):
         for outcomes in task.transition_table[state].values():
             ((_, s_next, reward, terminated),) = outcomes
             assert terminated == (s_next == 47)
-    for state, action, reward in (
-        (36, 1, -100),
-        (25, 2, -100),
-        (34, 2, -100),
-        (36, 0, -1),
-        (36, 3, -1),
-        (35, 2, -1),
-        (24, 1, -1),
-    ):
-        assert task.transition_table[state][action][0][2] == reward
+    onto_the_cliff = [(36, 1), (25, 2), (34, 2)]
+    elsewhere = [(36, 0), (36, 3), (35, 2), (24, 1)]
+    for pairs, reward in ((onto_the_cliff, -100), (elsewhere, -1)):
+        for state, action in pairs:
+            assert task.transition_table[state][action][0][2] == reward
     assert "Reward: -100 for a step onto the cliff, -1 for every other step" in task.prompt.rules
 
 
@@ -116,15 +124,18 @@ def test_the_memory_holds_what_was_shown_and_nothing_else(name, columns):
             offset = {"move up": -12, "move right": 1, "move down": 12, "move left": -1}
             known = {row[0] + offset[task.prompt.actions[row[1]]] for row in rows if row[2] == -100}
             assert known <= dangers
-        lines = {line.split(":")[0]: line for line in text.splitlines()}
-        told = lines.get("Holes found so far") or lines.get("Cliff found so far") or ""
-        assert cells(told) == {divmod(s, columns) for s in known}
+        titles = ("Holes found so far: ", "Cliff found so far: ")
+        told = " ".join(line for line in text.splitlines() if line.startswith(titles))
+        assert cells(told) == places(known, columns)
         found_once |= bool(known)
-        listed = " ".join(line for name, line in lines.items() if name.startswith("Cells entered so far with reward "))
-        assert cells(listed) == {divmod(s, columns) for s in {r[3] for r in rows if r[2] > -100} - known}
+        title = "Cells entered so far with reward "
+        listed = " ".join(line for line in text.splitlines() if line.startswith(title))
+        safe = {row[3] for row in rows if row[2] > -100} - known
+        assert cells(listed) == places(safe, columns)
         if rows and rows[-1][6] == 0 and not (rows[-1][4] or rows[-1][5]):
             assert "Your last move: move " in text
-        assert cells(text) <= {divmod(s, columns) for s in entered | known | {state} | {r[0] for r in rows}}
+        shown = entered | known | {state} | {row[0] for row in rows}
+        assert cells(text) <= places(shown, columns)
     assert found_once
     for danger in dangers:
         r, c = divmod(danger, columns)
@@ -135,18 +146,22 @@ def test_taxi_describes_every_state():
     task = minloro.make_task("taxi")
     bare = task.make_env().unwrapped
     names = ["Red", "Green", "Yellow", "Blue"]
-    assert [gridworlds._PLACES[name] for name in names] == [tuple(place) for place in bare.locs]
+    assert [taxi.PLACES[name] for name in names] == [tuple(place) for place in bare.locs]
     for state in range(500):
         r, c, passenger, destination = bare.decode(state)
         text = task.prompt.describe(state, []).splitlines()
         assert cells(text[0]) == {(r, c)}
         assert names[destination] in text[2] and cells(text[2]) == {tuple(bare.locs[destination])}
-        assert text[1].endswith("in the taxi.") if passenger == 4 else names[passenger] in text[1]
+        if passenger == 4:
+            assert text[1].endswith("in the taxi.")
+        else:
+            assert names[passenger] in text[1]
 
 
 def test_the_walls_and_rewards_of_the_taxi():
     task = minloro.make_task("taxi")
-    bare, rules = task.make_env().unwrapped, task.prompt.rules
+    bare = task.make_env().unwrapped
+    rules = task.prompt.rules
     walls = set()
     for between, rows in re.findall(r"between columns (\d and \d) in rows (\d and \d)", rules):
         left = int(between[0]) - 1
@@ -176,17 +191,21 @@ def test_the_walls_and_rewards_of_the_taxi():
 def test_the_taxi_remembers_its_last_moves():
     task = minloro.make_task("taxi")
     for _, rows, text in texts(task, episodes=3):
-        episode = rows[-1][6] if rows else 0
-        own = [] if rows and (rows[-1][4] or rows[-1][5]) else [r for r in rows if r[6] == episode]
+        own = []
+        if rows and not (rows[-1][4] or rows[-1][5]):
+            own = [row for row in rows if row[6] == rows[-1][6]]
         line = re.search(r"Your last moves, with the reward: (.*)\.", text)
-        assert (len(line[1].split("; ")) if line else 0) == min(len(own), 8)
+        moves = line[1].split("; ") if line else []
+        assert len(moves) == min(len(own), 8)
 
 
 def test_the_facts_of_mountaincar():
     task = minloro.make_task("mountaincar")
-    bare, rules = task.make_env().unwrapped, task.prompt.rules
-    for fact in (f"position {bare.goal_position:g}", f"{bare.min_position:g} is the left end", f"{bare.max_speed:g} a step"):
-        assert fact in rules
+    bare = task.make_env().unwrapped
+    rules = task.prompt.rules
+    assert f"position {bare.goal_position:g}" in rules
+    assert f"{bare.min_position:g} is the left end" in rules
+    assert f"{bare.max_speed:g} a step" in rules
     bare.reset(seed=0)
     for action, sign in ((0, -1), (1, 0), (2, 1)):
         bare.state = (-np.pi / 6, 0.0)  # the bottom: no slope
@@ -214,18 +233,17 @@ def test_the_facts_of_acrobot():
         np.testing.assert_allclose(values, [a, bare.state[2], b, bare.state[3], height], atol=0.006)
         assert bare._terminal() == (height > 1.0)
         assert ("above" in text) == (round(height, 2) > 0)
+    # A positive torque turns the lower link counter-clockwise. With x to the right and y up, the
+    # tip of a link at a small positive angle is on the right.
     for action, sign in ((0, -1), (2, 1)):
         bare.state = np.zeros(4)
-        assert np.sign(env.step(action)[0][5]) == sign  # positive torque turns the lower link counter-clockwise
-    # counter-clockwise: seen with x to the right and y up, the tip of a link at a small positive angle is on the right
+        assert np.sign(env.step(action)[0][5]) == sign
     bare.state = np.array([np.pi - 0.01, 0.0, 0.5, 0.0])
     assert env.step(1)[1:3] == (0.0, True)
 
 
 @pytest.mark.parametrize("name", ["frozenlake", "cliffwalking", "taxi", "mountaincar", "acrobot"])
 def test_collected_rows_replay(name):
-    from minloro.rollout import unreproduced
-
     task = minloro.make_task(name)
     data = minloro.collect_random(task, 600, seed=1)
     assert not unreproduced(task, data).any()
@@ -235,9 +253,6 @@ def test_collected_rows_replay(name):
 
 @pytest.mark.parametrize("name", ["frozenlake", "cliffwalking", "mountaincar"])
 def test_every_published_row_replays(published, name):
-    from minloro.rollout import unreproduced
-    from minloro.transitions import load_transitions
-
     task = minloro.make_task(name)
     data = load_transitions(published(name), task)
     assert len(data.episode_ids) == 30 and not unreproduced(task, data).any()
@@ -255,54 +270,87 @@ def test_every_published_row_replays(published, name):
 )
 def test_the_stand_ins_skill_goes_from_random_to_its_rule(name, random, rule):
     task = minloro.make_task(name)
-    means = [minloro.collect(task, minloro.StandInLLM(task, skill=p), episodes=12).episode_returns.mean() for p in (0, 0.7, 1)]
+    means = []
+    for skill in (0, 0.7, 1):
+        data = minloro.collect(task, minloro.StandInLLM(task, skill=skill), episodes=12)
+        means.append(data.episode_returns.mean())
     assert means[0] <= random + 0.1 and means[2] >= rule
     assert means[0] <= means[1] + 0.1
 
 
 def test_memories_word_for_word():
-    lake, cliff, taxi = (minloro.make_task(name).prompt.describe for name in ("frozenlake", "cliffwalking", "taxi"))
+    names = ("frozenlake", "cliffwalking", "taxi")
+    lake, cliff, cab = (minloro.make_task(name).prompt.describe for name in names)
     fell = [(0, 1, 0.0, 4, False, False, 0), (4, 2, 0.0, 5, True, False, 0)]
     assert lake(0, []) == "You are at row 1, column 1.\nThe first episode begins.\nWhere do you go?"
     assert lake(0, fell) == (
         "You are at row 1, column 1.\nA new episode begins.\nHoles found so far: row 2, column 2.\n"
         "Cells entered so far with reward 0: row 2, column 1.\nWhere do you go?"
     )
-    on = [*fell, (0, 2, 0.0, 1, False, False, 1), (14, 2, 1.0, 15, True, False, 1), (0, 2, 0.0, 1, False, False, 2)]
+    on = [
+        *fell,
+        (0, 2, 0.0, 1, False, False, 1),
+        (14, 2, 1.0, 15, True, False, 1),
+        (0, 2, 0.0, 1, False, False, 2),
+    ]
     assert lake(1, on) == (
-        "You are at row 1, column 2.\nYour last move: move right from row 1, column 1; you came to row 1, column 2, reward 0.\n"
-        "Holes found so far: row 2, column 2.\nCells entered so far with reward 0: row 1, column 2; row 2, column 1.\n"
+        "You are at row 1, column 2.\n"
+        "Your last move: move right from row 1, column 1; you came to row 1, column 2, reward 0.\n"
+        "Holes found so far: row 2, column 2.\n"
+        "Cells entered so far with reward 0: row 1, column 2; row 2, column 1.\n"
         "Cells entered so far with reward 1: row 4, column 4.\nWhere do you go?"
     )
-    fall = [(36, 0, -1.0, 24, False, False, 0), (24, 1, -1.0, 25, False, False, 0), (25, 2, -100.0, 36, False, False, 0)]
+    fall = [
+        (36, 0, -1.0, 24, False, False, 0),
+        (24, 1, -1.0, 25, False, False, 0),
+        (25, 2, -100.0, 36, False, False, 0),
+    ]
     assert cliff(36, fall) == (
         "You are at row 4, column 1.\n"
-        "Your last move: move down from row 3, column 2; you came to row 4, column 1, reward -100.\n"
-        "Cliff found so far: row 4, column 2.\nCells entered so far with reward -1: row 3, columns 1, 2.\nWhere do you go?"
+        "Your last move: move down from row 3, column 2; "
+        "you came to row 4, column 1, reward -100.\n"
+        "Cliff found so far: row 4, column 2.\n"
+        "Cells entered so far with reward -1: row 3, columns 1, 2.\n"
+        "Where do you go?"
     )
-    drive = [(0, 4, -1.0, 1, True, False, 0), (27, 2, -1.0, 47, False, False, 1), (47, 4, -10.0, 47, False, False, 1)]
-    assert taxi(47, drive).splitlines()[3] == (
-        "Your last moves, with the reward: move right at row 1, column 2 (-1); pick up the passenger at row 1, column 3 (-10)."
+    drive = [
+        (0, 4, -1.0, 1, True, False, 0),
+        (27, 2, -1.0, 47, False, False, 1),
+        (47, 4, -10.0, 47, False, False, 1),
+    ]
+    assert cab(47, drive).splitlines()[3] == (
+        "Your last moves, with the reward: move right at row 1, column 2 (-1); "
+        "pick up the passenger at row 1, column 3 (-10)."
     )
 
 
-def numbers(sentence):
-    return [float(n) for n in re.findall(r"-?\d+(?:\.\d+)?", sentence)]
+def rewards_in_the_rules(task):
+    """The numbers in the sentence about rewards."""
+    (line,) = [line for line in task.prompt.rules.splitlines() if line.startswith("Reward:")]
+    return [float(number) for number in re.findall(r"-?\d+(?:\.\d+)?", line)]
+
+
+def rewards_in_the_table(task):
+    """Every reward that is possible."""
+    found = set()
+    for actions in task.transition_table.values():
+        for outcomes in actions.values():
+            found |= {reward for probability, _, reward, _ in outcomes if probability > 0}
+    return found
 
 
 def test_the_rewards_in_the_rules_are_those_of_the_tables():
-    def sentence(task, start):
-        return next(line for line in task.prompt.rules.splitlines() if line.startswith(start))
-
-    lake, cliff, taxi = (minloro.make_task(name) for name in ("frozenlake", "cliffwalking", "taxi"))
-    for task, listed in ((lake, [1, 0]), (cliff, [-100, -1]), (taxi, [20, -10, -1, -1])):
-        assert numbers(sentence(task, "Reward:")) == listed
-        table = task.transition_table
-        assert {r for s in table.values() for outcomes in s.values() for p, _, r, _ in outcomes if p > 0} == set(listed)
+    names = ("frozenlake", "cliffwalking", "taxi")
+    lake, cliff, cab = (minloro.make_task(name) for name in names)
+    for task, listed in ((lake, [1, 0]), (cliff, [-100, -1]), (cab, [20, -10, -1, -1])):
+        assert rewards_in_the_rules(task) == listed
+        assert rewards_in_the_table(task) == set(listed)
     assert re.findall(r"probability (\d/\d)", lake.prompt.rules) == ["1/3", "1/3"]
-    acrobot, mountaincar = minloro.make_task("acrobot"), minloro.make_task("mountaincar")
-    assert numbers(sentence(acrobot, "Reward:")) == [-1, 0] and "more than 1 m above the fixed point" in acrobot.prompt.rules
-    assert numbers(sentence(mountaincar, "Reward:")) == [-1]
+    acrobot = minloro.make_task("acrobot")
+    mountaincar = minloro.make_task("mountaincar")
+    assert rewards_in_the_rules(acrobot) == [-1, 0]
+    assert "more than 1 m above the fixed point" in acrobot.prompt.rules
+    assert rewards_in_the_rules(mountaincar) == [-1]
     bare = mountaincar.make_env().unwrapped
     bare.reset(seed=0)
     bare.state = (-1.19, -0.07)
@@ -311,36 +359,45 @@ def test_the_rewards_in_the_rules_are_those_of_the_tables():
 
 @pytest.mark.parametrize("name", ["frozenlake", "cliffwalking", "taxi"])
 def test_maps_show_the_visits_and_the_greedy_actions(name, tmp_path, monkeypatch):
-    from minloro import plot
-    from minloro.dynamics import optimal_values
-
     task = minloro.make_task(name)
     data = minloro.collect(task, minloro.StandInLLM(task), 3)
     panels = []
-    original = plot.policy_map
-    monkeypatch.setattr(plot, "policy_map", lambda *a: panels.append((a, original(*a))) or panels[-1][1])
+    original = maps.policy_map
+
+    def policy_map(*arguments):
+        ax = original(*arguments)
+        panels.append((arguments, ax))
+        return ax
+
+    monkeypatch.setattr(maps, "policy_map", policy_map)
     learned = optimal_values(task.transition_table, 0.9)
-    plot.save_map(tmp_path / "map.png", task, data, learned, "x")
+    maps.save_map(tmp_path / "map.png", task, data, learned, "x")
     assert (tmp_path / "map.png").stat().st_size > 10_000 and len(panels) == 3
     (_, _, _, visits, _), _ = panels[0]
     grid = task.grid
     cells = np.arange(grid.rows * grid.columns)
     states = cells * grid.states_per_cell + grid.offset
-    if grid.about:
+    if grid.state_note:
         text = task.prompt.describe(int(states[0]), [])
-        assert grid.about == "passenger at Yellow, destination Green"
+        assert grid.state_note == "passenger at Yellow, destination Green"
         assert "passenger is at Yellow" in text and "destination is Green" in text
-    np.testing.assert_array_equal(visits[states], np.bincount(data.observations // grid.states_per_cell, minlength=len(cells)))
+    visited_cells = data.observations // grid.states_per_cell
+    counts = np.bincount(visited_cells, minlength=len(cells))
+    np.testing.assert_array_equal(visits[states], counts)
     (_, _, values, _, _), ax = panels[1]
     assert values is learned
     arrows = [child for child in ax.get_children() if type(child).__name__ == "Annotation"]
     assert arrows
-    for arrow in arrows:  # every arrow points where its action leads, and no action is better
-        (x, y), (x2, y2) = arrow.xyann, arrow.xy
-        cell = int(y) * grid.columns + int(x)
-        action = grid.moves.index((int(np.sign(y2 - y)), int(np.sign(x2 - x))))
-        q = learned[cell * grid.states_per_cell + grid.offset]
+    # Every arrow points where its action leads, and no action is better.
+    for arrow in arrows:
+        x, y = arrow.xyann
+        x2, y2 = arrow.xy
+        state = (int(y) * grid.columns + int(x)) * grid.states_per_cell + grid.offset
+        move = (int(np.sign(y2 - y)), int(np.sign(x2 - x)))
+        action = grid.moves.index(move)
+        q = learned[state]
         assert q[action] == pytest.approx(q.max())
-        outcomes = task.transition_table[cell * grid.states_per_cell + grid.offset][action]
-        wanted = (int(y) + grid.moves[action][0]) * grid.columns + int(x) + grid.moves[action][1]
-        assert name == "frozenlake" or outcomes[0][1] // grid.states_per_cell == wanted
+        if name != "frozenlake":
+            reached = task.transition_table[state][action][0][1]
+            wanted = (int(y) + move[0]) * grid.columns + int(x) + move[1]
+            assert reached // grid.states_per_cell == wanted

@@ -1,21 +1,40 @@
+"""The prompt of cartpole, and how an action is read from a reply."""
+
 import re
 
 import numpy as np
 import pytest
 
-from minloro.llm.prompts import signed
+from minloro.tasks.words import signed
 
 
 @pytest.mark.parametrize(
     ("reply", "action"),
     [
-        ("Action: 1", 0), ("Action: 2", 1), ("Action:2", 1), ("  Action: 2  \n\n", 1), ("I think.\nAction: 1", 0),
-        ("Action: 1\nAction: 2", 1), ("Action: 2\r\n", 1), ("", None), ("2", None), ("Action: 0", None),
-        ("Action: 3", None), ("Action: -1", None), ("Action: 1.5", None), ("Action: two", None), ("action: 2", None),
-        ("Action: 2 (right)", None), ("Action: 2\nGood luck!", None), ("The pole leans 0.21 rad", None),
-        ("Action: 1 or 2", None), ("My Action: 2", None), ("Action: ²", None), ("Action: 99999999999999999999", None),
+        ("Action: 1", 0),
+        ("Action: 2", 1),
+        ("Action:2", 1),
+        ("  Action: 2  \n\n", 1),
+        ("I think.\nAction: 1", 0),
+        ("Action: 1\nAction: 2", 1),
+        ("Action: 2\r\n", 1),
+        ("", None),
+        ("2", None),
+        ("Action: 0", None),
+        ("Action: 3", None),
+        ("Action: -1", None),
+        ("Action: 1.5", None),
+        ("Action: two", None),
+        ("action: 2", None),
+        ("Action: 2 (right)", None),
+        ("Action: 2\nGood luck!", None),
+        ("The pole leans 0.21 rad", None),
+        ("Action: 1 or 2", None),
+        ("My Action: 2", None),
+        ("Action: ²", None),
+        ("Action: 99999999999999999999", None),
     ],
-)  # fmt: skip
+)
 def test_only_the_last_line_is_an_action(cartpole, reply, action):
     assert cartpole.prompt.parse(reply) == action
 
@@ -27,7 +46,8 @@ def test_every_sign_is_in_words_and_numbers(cartpole):
     assert "-0.0123 rad (-0.70 degrees), leaning to the left" in text
     assert "+1.500 rad/s, turning to the right" in text
     mirrored = cartpole.prompt.describe(np.array([-0.5, 0.25, 0.0123, -1.5], np.float32), [])
-    assert "left of the centre" in mirrored and "leaning to the right" in mirrored and "+0.0123 rad" in mirrored
+    assert "left of the centre" in mirrored
+    assert "leaning to the right" in mirrored and "+0.0123 rad" in mirrored
 
 
 def test_zero_has_no_sign(cartpole):
@@ -38,18 +58,21 @@ def test_zero_has_no_sign(cartpole):
 
 
 def test_the_rules_are_those_of_the_environment(cartpole):
-    rules, env = cartpole.prompt.rules, cartpole.make_env()
+    rules = cartpole.prompt.rules
+    env = cartpole.make_env()
     bare = env.unwrapped
     assert f"{bare.x_threshold:g} m" in rules
     assert f"{np.degrees(bare.theta_threshold_radians):g} degrees" in rules
     assert f"{bare.theta_threshold_radians:.4f}"[:5] in rules
-    assert f"after {env.spec.max_episode_steps} steps" in rules and cartpole.step_limit == env.spec.max_episode_steps
+    assert f"after {env.spec.max_episode_steps} steps" in rules
+    assert cartpole.step_limit == env.spec.max_episode_steps
     env.reset(seed=0)
     for action, sign in ((0, -1), (1, 1)):  # 1: to the left, 2: to the right
         cartpole.set_state(bare, np.zeros(4))
         observation, reward, terminated, _, _ = env.step(action)
         assert np.sign(observation[1]) == sign and reward == 1 and not terminated
-    # Positive angles lean to the right: a cart that stands still under such a pole sees it fall further right.
+    # Positive angles lean to the right: above a cart that stands still, such a pole falls further
+    # to the right.
     cartpole.set_state(bare, [0, 0, 0.1, 0])
     assert env.step(0)[0][3] > 0
     cartpole.set_state(bare, [0, 3, 0.2094, 2.0])

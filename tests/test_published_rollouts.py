@@ -1,4 +1,7 @@
-"""The reader of the official pickles: what comes out equals what was played, and nothing in a file is executed."""
+"""The reader of the official pickles: what comes out equals what was played.
+
+Nothing in a file is executed.
+"""
 
 import importlib.util
 import json
@@ -17,8 +20,9 @@ import minloro
 from minloro.rollout import unreproduced
 from minloro.transitions import COLUMNS, load_transitions
 
-SCRIPT = Path(__file__).resolve().parents[1] / "tutorials" / "published_rollouts.py"
-ORIGINALS = Path(__file__).resolve().parents[2] / "shared" / "data" / "original"
+ROOT = Path(__file__).resolve().parents[1]
+SCRIPT = ROOT / "tutorials" / "recipes" / "published_rollouts.py"
+ORIGINALS = ROOT.parent / "shared" / "data" / "original"
 CARTPOLE = "CartPole_Some-7B_Neps_2_20250101000000.pkl"
 
 spec = importlib.util.spec_from_file_location("published_rollouts", SCRIPT)
@@ -33,24 +37,38 @@ class Stored:
         self.__dict__.update(attributes)
 
 
-@pytest.fixture
-def write(monkeypatch, tmp_path):
-    """A function that stores data as the official code does: s_{t+1} beside a_t, in d3rlpy's classes, pickled."""
+def fake_d3rlpy():
+    """Return modules with d3rlpy's classes as a pickle names them, and the classes: two dicts."""
     modules = {name: ModuleType(name) for name in ("d3rlpy", "d3rlpy.dataset")}
     classes = {}
-    for name, where in {"MDPDataset": "compat", "InfiniteBuffer": "buffers", "Episode": "components"}.items():
-        module = ModuleType(f"d3rlpy.dataset.{where}")
+    places = {"MDPDataset": "compat", "InfiniteBuffer": "buffers", "Episode": "components"}
+    for name, place in places.items():
+        module = ModuleType(f"d3rlpy.dataset.{place}")
         classes[name] = type(name, (Stored,), {"__module__": module.__name__})
         setattr(module, name, classes[name])
         modules[module.__name__] = module
+    return modules, classes
+
+
+def official_columns(rows):
+    """Return the columns of an episode as the official code stores it: s_{t+1} beside a_t."""
+    return {
+        "observations": rows.next_observations,
+        "actions": rows.actions.reshape(len(rows), -1),
+        "rewards": rows.rewards[:, None],
+    }
+
+
+@pytest.fixture
+def write(monkeypatch, tmp_path):
+    """A function that stores data as the official code does: pickled, in d3rlpy's classes."""
+    modules, classes = fake_d3rlpy()
 
     def store(data, name=CARTPOLE, folder=tmp_path / "official", **changes) -> Path:
         episodes = []
         for number in data.episode_ids:
-            rows = data.rows(data.episode == number)
-            columns = {"observations": rows.next_observations, "actions": rows.actions.reshape(len(rows), -1)}
-            columns["rewards"] = rows.rewards[:, None]
-            columns |= {name: change(columns[name]) for name, change in changes.items()}
+            columns = official_columns(data.rows(data.episode == number))
+            columns |= {column: change(columns[column]) for column, change in changes.items()}
             episodes.append(classes["Episode"](**columns, terminated=True))
         root = classes["MDPDataset"](_buffer=classes["InfiniteBuffer"](_episodes=episodes))
         folder.mkdir(exist_ok=True)
@@ -70,14 +88,16 @@ def played(name, episodes=3):
 
 @pytest.fixture
 def refused(tmp_path, capsys):
-    """A function that runs the reader, asserts that it ends in one line with exit status 2, and returns the line."""
+    """A function that runs the reader and returns its error: one line, with exit status 2."""
 
     def line(source, folder=tmp_path / "out", *options) -> str:
-        before = sorted(folder.iterdir()) if folder.is_dir() else folder.exists()
+        existed = folder.exists()
+        before = sorted(folder.glob("*"))
         assert reader.main([str(source), str(folder), *options]) == 2
         out, err = capsys.readouterr()
-        assert out == "" and err.startswith("error: ") and err.count("\n") == 1 and err.isascii()
-        assert before == (sorted(folder.iterdir()) if folder.is_dir() else folder.exists())
+        assert out == "" and err.startswith("error: ")
+        assert err.count("\n") == 1 and err.isascii()
+        assert folder.exists() == existed and sorted(folder.glob("*")) == before
         return err
 
     return line
@@ -96,7 +116,10 @@ def test_the_originals_give_the_realigned_data(published, tmp_path, capsys, name
         metadata, expected = (json.loads(str(file["metadata"])) for file in (ours, theirs))
     assert expected.pop("source_commit")  # which a file does not tell
     assert metadata.items() >= expected.items() and len(metadata["source_sha256"]) == 64
-    right = {"cartpole": "361 of 998 (36%)    998 of 998 (100%)", "cliffwalking": "3077 of 5484 (56%)  5514 of 5514 (100%)"}
+    right = {
+        "cartpole": "361 of 998 (36%)    998 of 998 (100%)",
+        "cliffwalking": "3077 of 5484 (56%)  5514 of 5514 (100%)",
+    }
     line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith(name))
     assert right[name] in line and "Qwen2.5-7B-Instruct" in line
 
@@ -124,7 +147,8 @@ def test_the_step_limit_is_that_of_the_episodes_that_were_cut_off(write, tmp_pat
     path = write(data.rows(step < 50), "Pendulum_Some-7B_Neps_2_20250101000000.pkl")
     assert reader.main([str(path), str(tmp_path)]) == 0
     read = load_transitions(tmp_path / "pendulum.npz", task)
-    assert read.metadata["collection_step_limit"] == 50 and read.episode_lengths.tolist() == [49, 49]
+    assert read.metadata["collection_step_limit"] == 50
+    assert read.episode_lengths.tolist() == [49, 49]
     assert read.truncated.sum() == 2 and not read.terminated.any()
 
 
@@ -135,12 +159,26 @@ def opcodes(module: str, name: str) -> bytes:
 
 
 HARMFUL = [
-    ("os", "system"), ("posix", "system"), ("builtins", "eval"), ("builtins", "getattr"), ("subprocess", "Popen"),
-    ("numpy", "load"), ("numpy", "testing.runstring"), ("numpy.testing", "runstring"), ("numpy.f2py", "compile"),
-    ("numpy", "core.foo.os.system"), ("numpy.core.multiarray", "_reconstruct.__globals__"), ("numpy", "ndarray.tofile"),
-    ("d3rlpy.dataset.compat", "MDPDataset.load"), ("d3rlpy.dataset.compat", "os"), ("d3rlpy.algos", "DoubleDQN"),
-    ("copyreg", "_reconstructor"), ("torch._utils", "_rebuild_tensor_v2"), ("NumPy", "dtype"), ("", "eval"),
-]  # fmt: skip
+    ("os", "system"),
+    ("posix", "system"),
+    ("builtins", "eval"),
+    ("builtins", "getattr"),
+    ("subprocess", "Popen"),
+    ("numpy", "load"),
+    ("numpy", "testing.runstring"),
+    ("numpy.testing", "runstring"),
+    ("numpy.f2py", "compile"),
+    ("numpy", "core.foo.os.system"),
+    ("numpy.core.multiarray", "_reconstruct.__globals__"),
+    ("numpy", "ndarray.tofile"),
+    ("d3rlpy.dataset.compat", "MDPDataset.load"),
+    ("d3rlpy.dataset.compat", "os"),
+    ("d3rlpy.algos", "DoubleDQN"),
+    ("copyreg", "_reconstructor"),
+    ("torch._utils", "_rebuild_tensor_v2"),
+    ("NumPy", "dtype"),
+    ("", "eval"),
+]
 
 
 @pytest.mark.parametrize(("module", "name"), HARMFUL)
@@ -158,7 +196,8 @@ def test_nothing_is_executed(tmp_path, write, refused, small_data):
     assert (tmp_path / "executed").exists()  # what pickle itself would do
     (tmp_path / "executed").unlink()
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
-        (tmp_path / CARTPOLE).write_bytes(pickle.dumps([small_data.observations, Harmful()], protocol))
+        content = pickle.dumps([small_data.observations, Harmful()], protocol)
+        (tmp_path / CARTPOLE).write_bytes(content)
         assert "it asks for " in refused(tmp_path / CARTPOLE)
     path = write(small_data, rewards=lambda rewards: Harmful())  # where an array is expected
     assert ".system," in refused(path)
@@ -166,7 +205,8 @@ def test_nothing_is_executed(tmp_path, write, refused, small_data):
 
 
 def test_admitted_names_are_not_imported_either(write, small_data, tmp_path):
-    path, before = write(small_data), set(sys.modules)
+    path = write(small_data)
+    before = set(sys.modules)
     assert reader.main([str(path), str(tmp_path)]) == 0
     assert not any(name.startswith("d3rlpy") for name in set(sys.modules) - before)
 
@@ -210,13 +250,19 @@ def object_array(values):
     return values.astype(object)
 
 
+def first_row(column):
+    return column[:1]
+
+
 BAD_EPISODES = {
     "array of the type O8": {"actions": object_array},
     "array of the type V": {"rewards": lambda rewards: rewards.view([("reward", "f8")])},
     "outside of Discrete(2)": {"actions": lambda actions: actions + 1},
     "outside of Box": {"observations": lambda observations: observations * 100},
-    "realigned rows are not what": {"observations": lambda observations: observations * np.float32(1.001)},
-    "of less than two steps": {name: lambda column: column[:1] for name in ("observations", "actions", "rewards")},
+    "realigned rows are not what": {
+        "observations": lambda observations: observations * np.float32(1.001)
+    },
+    "of less than two steps": dict.fromkeys(("observations", "actions", "rewards"), first_row),
     "differ in number": {"observations": lambda observations: observations[1:]},
     "not a readable pickle": {"rewards": lambda rewards: rewards[1:]},
     "values outside of Discrete(2)": {"actions": lambda actions: actions / 2},
@@ -230,7 +276,11 @@ def test_bad_episodes_are_refused(write, small_data, refused, problem):
 
 
 def test_other_layouts_of_the_same_numbers(write, small_data, tmp_path):
-    write(small_data, observations=lambda o: np.asfortranarray(o.astype(">f8")), rewards=lambda r: r.astype("i2"))
+    write(
+        small_data,
+        observations=lambda o: np.asfortranarray(o.astype(">f8")),
+        rewards=lambda r: r.astype("i2"),
+    )
     assert reader.main([str(tmp_path / "official"), str(tmp_path / "out")]) == 0
     with np.load(tmp_path / "out" / "cartpole.npz") as file:
         assert file["observations"].dtype == np.float32 and file["rewards"].dtype == np.float64
@@ -239,22 +289,23 @@ def test_other_layouts_of_the_same_numbers(write, small_data, tmp_path):
 
 
 def test_a_folder_gives_the_latest_file_of_one_model(write, small_data, tmp_path, refused, capsys):
-    first, second = small_data.first_episodes(1), small_data.first_episodes(2)
+    first = small_data.first_episodes(1)
+    second = small_data.first_episodes(2)
     write(first, "CartPole_Some-7B_Neps_10_20250101000000.pkl")
     write(second, "CartPole_Some-7B_Neps_30_20250102000000.pkl")
     write(first, "CartPole_Some-7B_Neps_30_20250103000000SFT.pkl")
     write(first, "CartPole_Some-32B_Neps_30_20250104000000_withEps.pkl")
     official = tmp_path / "official"
-    for other in ("cache_CartPole_Neps_10.pkl", "RepresentedPong_Some-7B_Neps_30_20250101000000.pkl", "a\x1b.csv"):
+    represented = "RepresentedPong_Some-7B_Neps_30_20250101000000.pkl"
+    for other in ("cache_CartPole_Neps_10.pkl", represented, "a\x1b.csv"):
         (official / other).write_bytes(b"never read")
-    assert refused(official).endswith("one of: Some-32B-withEps, Some-7B, Some-7B-SFT\n")
-    assert refused(official, tmp_path / "out", "--model", "None-7B").endswith(
-        "one of: Some-32B-withEps, Some-7B, Some-7B-SFT\n"
-    )
+    choice = "one of: Some-32B-withEps, Some-7B, Some-7B-SFT\n"
+    assert refused(official).endswith(choice)
+    assert refused(official, tmp_path / "out", "--model", "None-7B").endswith(choice)
     assert reader.main([str(official), str(tmp_path / "out"), "--model", "Some-7B"]) == 0
     out = capsys.readouterr().out.splitlines()
     assert out[2:] == [
-        "skipped 3 no LLM rollouts that can be converted: RepresentedPong_Some-7B_Neps_30_20250101000000.pkl, a?.csv, "
+        f"skipped 3 no LLM rollouts that can be converted: {represented}, a?.csv, "
         "cache_CartPole_Neps_10.pkl",
         "skipped 2 by another model: CartPole_Some-7B_Neps_30_20250103000000SFT.pkl, "
         "CartPole_Some-32B_Neps_30_20250104000000_withEps.pkl",

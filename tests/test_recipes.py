@@ -1,7 +1,8 @@
-"""The recipes for other libraries, against the real packages: every episode and every row comes through.
+"""The recipes for other libraries, against the real packages: no episode and no row is lost.
 
-`pip install d3rlpy`, then `pip install -e '.[test]' 'minari[hdf5]'`, then `python -m pytest -m recipes`. d3rlpy 2.8 asks for
-gymnasium 1.0.0 and works with the later one that minloro needs; pip says so and goes on.
+`pip install d3rlpy`, then `pip install -e '.[test]' 'minari[hdf5]'`, then
+`python -m pytest -m recipes`. d3rlpy 2.8 asks for gymnasium 1.0.0, but works with the later version
+that minloro needs: pip says so and goes on.
 """
 
 import importlib.util
@@ -16,13 +17,14 @@ import minloro
 from minloro.transitions import COLUMNS, Transitions, from_rows, load_transitions, save_transitions
 
 pytestmark = pytest.mark.recipes
-TUTORIALS = Path(__file__).resolve().parents[1] / "tutorials"
+RECIPES = Path(__file__).resolve().parents[1] / "tutorials" / "recipes"
 PUBLISHED_TASKS = ("cartpole", "mountaincar", "pendulum", "cliffwalking", "frozenlake")
+PUBLISHED = [f"published {name}" for name in PUBLISHED_TASKS]
 
 
 def recipe(name):
-    """Import a tutorial by its name."""
-    spec = importlib.util.spec_from_file_location(name, TUTORIALS / f"{name}.py")
+    """Import a recipe by its name."""
+    spec = importlib.util.spec_from_file_location(name, RECIPES / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -30,16 +32,19 @@ def recipe(name):
 
 def unfinished() -> Transitions:
     """Three CartPole episodes: terminated, not ended at all, truncated."""
-    rows, flags = [], {0: (True, False), 1: (False, False), 2: (False, True)}
+    rows = []
+    flags = {0: (True, False), 1: (False, False), 2: (False, True)}
     for episode, flag in flags.items():
         for step in range(3):
-            before, after = (np.full(4, 0.01 * (10 * episode + step + i), np.float32) for i in (0, 1))
+            number = 10 * episode + step
+            before = np.full(4, 0.01 * number, np.float32)
+            after = np.full(4, 0.01 * (number + 1), np.float32)
             end = flag if step == 2 else (False, False)
             rows.append((before, step % 2, 1.0, after, *end, 5 * episode))
     return from_rows(rows, None, {"environment": "CartPole-v1"})
 
 
-@pytest.fixture(params=["unfinished", *CORE_TASKS, *(f"published {name}" for name in PUBLISHED_TASKS)])
+@pytest.fixture(params=["unfinished", *CORE_TASKS, *PUBLISHED])
 def data_and_file(request, tmp_path, published):
     """D and its file: published, played by the stand-in, or with an episode that does not end."""
     kind, _, name = request.param.rpartition(" ")
@@ -72,9 +77,11 @@ def test_d3rlpy(data_and_file, tmp_path):
         extra = int(not rows.terminated[-1])
         assert episode.terminated == rows.terminated[-1] and episode.size() == len(rows) + extra
         assert episode.transition_count == len(rows)
-        np.testing.assert_array_equal(episode.actions[: len(rows)], rows.actions.reshape(len(rows), -1))
+        actions = rows.actions.reshape(len(rows), -1)
+        np.testing.assert_array_equal(episode.actions[: len(rows)], actions)
         np.testing.assert_array_equal(episode.rewards[: len(rows), 0], rows.rewards)
-        assert episode.observations.dtype == rows.observations.dtype and episode.actions.dtype == rows.actions.dtype
+        assert episode.observations.dtype == rows.observations.dtype
+        assert episode.actions.dtype == rows.actions.dtype
         assert episode.compute_return() == pytest.approx(rows.rewards.sum())
         for i in range(len(rows)):
             step = loaded.transition_picker(episode, i)
@@ -82,7 +89,9 @@ def test_d3rlpy(data_and_file, tmp_path):
             np.testing.assert_array_equal(step.observation, np.atleast_1d(rows.observations[i]))
             np.testing.assert_array_equal(step.action, np.atleast_1d(rows.actions[i]))
             assert step.reward == rows.rewards[i] and step.terminal == terminated
-            following = np.zeros_like(rows.next_observations[i]) if terminated else rows.next_observations[i]
+            following = rows.next_observations[i]
+            if terminated:
+                following = np.zeros_like(following)
             np.testing.assert_array_equal(step.next_observation, np.atleast_1d(following))
 
 
@@ -90,10 +99,12 @@ def test_what_d3rlpy_does_without_the_recipe():
     """The claims of the recipe about d3rlpy's own conventions."""
     dataset = pytest.importorskip("d3rlpy").dataset
     data = unfinished()
-    columns = (data.observations, data.actions, data.rewards, data.terminated.astype(float), data.truncated.astype(float))
+    ends = (data.terminated.astype(float), data.truncated.astype(float))
+    columns = (data.observations, data.actions, data.rewards, *ends)
     plain = dataset.MDPDataset(*columns)
-    assert [episode.size() for episode in plain.episodes] == [3, 6]  # the unfinished one is joined to the next
-    assert [episode.transition_count for episode in plain.episodes] == [3, 5]  # the truncated row is left out
+    # The unfinished episode is joined to the next one, and the truncated row is left out.
+    assert [episode.size() for episode in plain.episodes] == [3, 6]
+    assert [episode.transition_count for episode in plain.episodes] == [3, 5]
     dropped = dataset.MDPDataset(*(column[:6] for column in columns))
     assert [episode.size() for episode in dropped.episodes] == [3]  # the unfinished one is gone
 
@@ -148,11 +159,8 @@ def test_errors_are_one_line(tmp_path, monkeypatch, capsys, small_data, package,
     Path("text.npz").write_text("no archive")
     Path("zip.npz").write_bytes(Path("d.npz").read_bytes()[:1000])
     np.savez("other.npz", a=np.zeros(3))
-    for argv in (
-        [],
-        ["d.npz"],
-        *([name, target] for name in ("no.npz", "empty.npz", "text.npz", "zip.npz", "other.npz", "gap.npz")),
-    ):
+    bad_files = ("no.npz", "empty.npz", "text.npz", "zip.npz", "other.npz", "gap.npz")
+    for argv in ([], ["d.npz"], *([name, target] for name in bad_files)):
         assert module.main(argv) == 2, argv
         assert capsys.readouterr().err.count("error: ") == 1
     assert module.main(["d.npz", target]) == 0

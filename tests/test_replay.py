@@ -1,3 +1,5 @@
+"""The replay buffer: rows stay together, D stays, and every row has the same chance."""
+
 import numpy as np
 import pytest
 
@@ -5,7 +7,7 @@ from minloro.replay import ReplayBuffer
 
 
 def row(i):
-    """Transition i, which its reward tells."""
+    """Transition number i. Its reward is its number."""
     return np.full(2, i, np.float32), i % 3, float(i), np.full(2, i + 1, np.float32), i % 5 == 0
 
 
@@ -46,18 +48,28 @@ def test_data_stays_and_the_ring_turns_behind_it(small_data):
     assert len(buffer) == 7
     batch = buffer.sample(2000, np.random.default_rng(0))
     assert set(batch.rewards) == {*data.rewards.astype(np.float32), 107, 108, 109}
-    assert {tuple(o) for o in batch.observations[batch.rewards < 100]} == {tuple(o) for o in data.observations}
+    assert as_set(batch.observations[batch.rewards < 100]) == as_set(data.observations)
+
+
+def as_set(observations):
+    return {tuple(observation) for observation in observations}
 
 
 def test_data_are_encoded_a_part_at_a_time(small_data, monkeypatch):
     sizes = []
-    monkeypatch.setattr("minloro.replay.PART", 7)
+
+    def double(part):
+        sizes.append(len(part))
+        return 2 * part
+
+    monkeypatch.setattr("minloro.replay.ROWS_AT_ONCE", 7)
     buffer = ReplayBuffer(len(small_data), np.zeros(4), 0)
-    buffer.hold(small_data, lambda part: sizes.append(len(part)) or 2 * part)
+    buffer.hold(small_data, double)
     assert max(sizes) == 7 and sum(sizes) == 2 * len(small_data)
-    np.testing.assert_array_equal(buffer._columns["observations"], 2 * small_data.observations)
-    np.testing.assert_array_equal(buffer._columns["next_observations"], 2 * small_data.next_observations)
-    np.testing.assert_array_equal(buffer._columns["actions"], small_data.actions)
+    columns = buffer._columns
+    np.testing.assert_array_equal(columns["observations"], 2 * small_data.observations)
+    np.testing.assert_array_equal(columns["next_observations"], 2 * small_data.next_observations)
+    np.testing.assert_array_equal(columns["actions"], small_data.actions)
 
 
 def test_data_that_does_not_fit_is_refused(small_data):
@@ -79,7 +91,7 @@ def test_a_fixed_share_of_every_minibatch(small_data):
     batch = buffer.sample(8000, rng, 0.5)
     assert set(batch.rewards) == {1, *range(100, 105)}
     of_data = batch.observations[batch.rewards < 100]
-    assert {tuple(o) for o in of_data} == {tuple(o) for o in small_data.observations}
+    assert as_set(of_data) == as_set(small_data.observations)
 
 
 def test_sampling_is_uniform_and_reproducible():
@@ -93,7 +105,11 @@ def test_sampling_is_uniform_and_reproducible():
 def test_every_row_has_the_same_chance_in_both_parts_of_a_shared_minibatch(small_data):
     data = small_data.rows(slice(0, 4))
     buffer = ReplayBuffer(9, np.zeros(4, np.float32), 0)
-    buffer.hold(data, lambda part: np.arange(len(part), dtype=np.float32)[:, None].repeat(4, axis=1))
+
+    def row_numbers(part):
+        return np.arange(len(part), dtype=np.float32)[:, None].repeat(4, axis=1)
+
+    buffer.hold(data, row_numbers)
     for i in range(4, 9):
         buffer.add(np.full(4, i, np.float32), 1, 0.0, np.zeros(4, np.float32), False)
     batch = buffer.sample(90_001, np.random.default_rng(4), 4 / 9)
@@ -111,7 +127,8 @@ def test_the_last_row_is_drawn_and_the_one_behind_it_never_is():
     for size in (1, 3, 10, 63, 1000):
         buffer = fill(size, size)
         assert set(buffer.sample(64, AlmostOne()).rewards) == {size - 1}
-    for size in (2**20 - 1, 2**20, 2**31 + 1, 2**40 + 3):  # the formula itself, for sizes that are not built here
+    # The formula itself, for sizes that are too large to build here.
+    for size in (2**20 - 1, 2**20, 2**31 + 1, 2**40 + 3):
         assert int(np.nextafter(1.0, 0.0) * size) == size - 1
 
 

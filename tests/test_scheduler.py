@@ -1,4 +1,7 @@
-"""The same sweep over threads, processes and a dask.distributed cluster, bit for bit (`pip install 'minloro[dask]'`)."""
+"""The same sweep over threads, processes and a dask.distributed cluster, bit for bit.
+
+`pip install 'minloro[dask]'`, then `python -m pytest -m slow tests/test_scheduler.py`.
+"""
 
 import os
 import signal
@@ -8,10 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 import minloro
-from minloro import sweep
+from minloro.arms import Job, run_arm
+from minloro.bench import sweep
 from minloro.cli import main
 from minloro.errors import UserError
-from minloro.loro import Job, run_arm
 
 distributed = pytest.importorskip("distributed", reason="the extra dask is not installed")
 pytestmark = pytest.mark.slow
@@ -20,18 +23,25 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def scheduler():
     """A real scheduler with two worker processes of one thread each."""
-    options = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": ":0"}
-    with distributed.LocalCluster(**options) as cluster:
+    workers = {"n_workers": 2, "threads_per_worker": 1, "processes": True}
+    with distributed.LocalCluster(**workers, dashboard_address=":0") as cluster:
         yield cluster
 
 
 def sweep_jobs(data):
     task = minloro.make_task("cartpole")
-    return [Job(task, arm, seed, 800, data, 50, "keep") for arm in ("rl", "loro", "random-data") for seed in range(3)]
+    return [
+        Job(task, arm, seed, 800, data, 50, "keep")
+        for arm in ("rl", "loro", "random-data")
+        for seed in range(3)
+    ]
 
 
 def bits(results):
-    return {(job.arm, job.seed): (returns, agent.weights.tobytes()) for job, (returns, agent) in results}
+    """The returns and the weights of every job: {(arm, seed): (returns, bytes)}."""
+    return {
+        (job.arm, job.seed): (returns, agent.weights.tobytes()) for job, (returns, agent) in results
+    }
 
 
 def test_the_same_bits_wherever_it_runs(scheduler, small_data):
@@ -51,7 +61,9 @@ def slow_run(job):
 
 
 def test_a_worker_that_is_killed_loses_nothing(scheduler, small_data):
-    here, done, pids = bits(sweep.run(sweep_jobs(small_data))), [], set()
+    here = bits(sweep.run(sweep_jobs(small_data)))
+    done = []
+    pids = set()
     with sweep.cluster(scheduler.scheduler_address) as executor:
         for job, (returns, agent, pid) in sweep.run(sweep_jobs(small_data), executor, slow_run):
             done.append((job, (returns, agent)))
@@ -68,13 +80,15 @@ def test_equal_jobs_are_not_one_job(scheduler, small_data):
 
 
 def test_a_run_through_the_command_line(scheduler, tmp_path, capsys):
-    run = ["cartpole", "--arms", "rl,loro", "--seeds", "2", "--steps", "800", "--out"]
-    assert main([*run, str(tmp_path / "here"), "--jobs", "1"]) == 0
-    assert main([*run, str(tmp_path / "there"), "--scheduler", scheduler.scheduler_address]) == 0
+    argv = ["cartpole", "--arms", "rl,loro", "--seeds", "2", "--steps", "800", "--out"]
+    assert main([*argv, str(tmp_path / "here"), "--jobs", "1"]) == 0
+    assert main([*argv, str(tmp_path / "there"), "--scheduler", scheduler.scheduler_address]) == 0
     for name in ("returns.csv", "summary.json", "rollouts.npz", "agents/loro-1.npz"):
-        assert (tmp_path / "here" / name).read_bytes() == (tmp_path / "there" / name).read_bytes()
+        here, there = ((tmp_path / run / name).read_bytes() for run in ("here", "there"))
+        assert here == there, name
 
 
 def test_no_scheduler_there():
-    with pytest.raises(UserError, match="no dask scheduler answers at tcp://127.0.0.1:9"), sweep.cluster("tcp://127.0.0.1:9"):
-        pass
+    with pytest.raises(UserError, match="no dask scheduler answers at tcp://127.0.0.1:9"):
+        with sweep.cluster("tcp://127.0.0.1:9"):
+            pass

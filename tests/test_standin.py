@@ -1,3 +1,5 @@
+"""The scripted stand-in: what its skill means, and that it says it is no language model."""
+
 import re
 
 import numpy as np
@@ -5,8 +7,7 @@ import pytest
 
 import minloro
 from minloro.errors import UserError
-
-MESSAGES = [{"role": "system", "content": ""}, {"role": "user", "content": ""}]
+from minloro.flags import make_parser
 
 
 def answers(task, skill, observation, seed=0, n=2000):
@@ -16,11 +17,14 @@ def answers(task, skill, observation, seed=0, n=2000):
 
 
 def test_skill_is_the_share_of_rule_steps(cartpole):
-    right, left = np.array([0, 0, 0.1, 0]), np.array([0, 0, -0.1, 0])
-    assert set(answers(cartpole, 1, right)) == {"Action: 2"} and set(answers(cartpole, 1, left)) == {"Action: 1"}
+    right = np.array([0, 0, 0.1, 0])
+    left = np.array([0, 0, -0.1, 0])
+    assert set(answers(cartpole, 1, right)) == {"Action: 2"}
+    assert set(answers(cartpole, 1, left)) == {"Action: 1"}
     for skill in (0, 0.7):
         share = np.mean([text == "Action: 2" for text in answers(cartpole, skill, right)])
-        assert abs(share - (skill + (1 - skill) / 2)) < 0.04  # random answers are right half of the time
+        # Random answers are right half of the time.
+        assert abs(share - (skill + (1 - skill) / 2)) < 0.04
 
 
 def test_an_answer_depends_on_seed_and_sample_alone(cartpole):
@@ -42,8 +46,9 @@ def test_it_plays_as_long_as_the_models_of_the_paper(cartpole):
 def test_it_says_that_it_is_no_language_model(cartpole):
     llm = minloro.StandInLLM(cartpole)
     data = minloro.collect(cartpole, llm, episodes=1)
-    for text in (llm.name, llm.complete(MESSAGES[:1] + cartpole.prompt.messages(np.zeros(4), [])[1:], (0,)).model,
-                 data.behaviour, data.metadata["model"]):  # fmt: skip
+    _, user = cartpole.prompt.messages(np.zeros(4), [])
+    reply = llm.complete([{"role": "system", "content": ""}, user], (0,))
+    for text in (llm.name, reply.model, data.behaviour, data.metadata["model"]):
         assert "no language model was asked" in text
 
 
@@ -59,6 +64,5 @@ def test_bad_settings(cartpole):
 
 
 def test_default_skill():
-    from minloro.flags import make_parser
-
-    assert re.search(r"follow its rule \(default\s+0\.7\)", " ".join(make_parser().format_help().split()))
+    text = " ".join(make_parser().format_help().split())
+    assert re.search(r"follow its rule \(default\s+0\.7\)", text)

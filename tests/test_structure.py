@@ -1,8 +1,12 @@
-"""The house: imports run one way, modules stay small, randomness comes from generators."""
+"""The house: imports run one way, everything stays small, randomness comes from generators."""
 
 import ast
 import configparser
+import io
 import re
+import statistics
+import subprocess
+import sys
 import tokenize
 from pathlib import Path
 
@@ -10,108 +14,277 @@ import pytest
 
 import minloro
 
-PACKAGE = Path(__file__).resolve().parents[1] / "minloro"
-ROOT = PACKAGE.parent
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "minloro"
 # A module may import only from modules above it.
 ORDER = """
     errors randomness files
     transitions replay dynamics
-    agents.checkpoint agents.features agents.tabular agents.linear agents.mlp agents.actor_critic
-    llm.prompts llm.gridworlds llm.client llm.standin llm.transcript llm.policy
-    pong tasks rollout loro coverage sweep report plot
-    runfolder progress experiment doctor paper flags cli __main__
+    agents.agent agents.checkpoint agents.features agents.tabular agents.linear agents.mlp
+    agents.actor_critic
+    llm.model llm.prompt llm.key llm.answer llm.client llm.transcript llm.standin llm.policy
+    tasks.task tasks.words tasks.gridtext
+    tasks.cartpole tasks.mountaincar tasks.acrobot tasks.pendulum
+    tasks.frozenlake tasks.cliffwalking tasks.taxi tasks.pong
+    tasks.registry
+    rollout loro arms coverage
+    bench.statistics bench.metrics bench.text bench.report bench.plot bench.maps bench.sweep
+    bench.folder bench.progress bench.settings bench.run bench.doctor bench.paper_table bench.paper
+    flags flag_settings commands cli __main__
 """.split()
-MODULES = {str(p.relative_to(PACKAGE))[:-3].replace("/", "."): p for p in sorted(PACKAGE.rglob("*.py"))}
+COMMAND_LINE = {"flags", "flag_settings", "commands", "cli", "__main__"}
+PATHS = {path.relative_to(PACKAGE).with_suffix(""): path for path in PACKAGE.rglob("*.py")}
+MODULES = {".".join(name.parts): path for name, path in sorted(PATHS.items())}
 MODULES = {name: path for name, path in MODULES.items() if not name.endswith("__init__")}
+PYTHON_FILES = [
+    path for folder in ("minloro", "tests", "tutorials") for path in (ROOT / folder).rglob("*.py")
+]
+NO_CODE = {
+    tokenize.COMMENT,
+    tokenize.NL,
+    tokenize.NEWLINE,
+    tokenize.ENCODING,
+    tokenize.INDENT,
+    tokenize.DEDENT,
+    tokenize.ENDMARKER,
+}
+FUNCTION = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
-def imported(path):
-    """Every module that a file imports, those inside functions included."""
-    for node in ast.walk(ast.parse(path.read_text())):
+def parse(path):
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def is_type_checking(node):
+    """Whether a node is `if TYPE_CHECKING:`."""
+    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+
+
+def walk(tree, annotations_only):
+    """Every node of a tree; without annotations_only, none below `if TYPE_CHECKING:`."""
+    left = [tree]
+    while left:
+        node = left.pop()
+        yield node
+        if annotations_only or not is_type_checking(node):
+            left += ast.iter_child_nodes(node)
+        else:
+            left += node.orelse
+
+
+def imported(path, annotations_only=True):
+    """Every module that a file imports, inside functions too.
+
+    annotations_only: whether imports below `if TYPE_CHECKING:` count.
+    """
+    found = []
+    for node in walk(parse(path), annotations_only):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            assert node.level == 0, f"{path} has a relative import"
+            found.append(node.module)
+            found += [f"{node.module}.{alias.name}" for alias in node.names]
+    return found
+
+
+def own_imports(name, annotations_only=True):
+    """The modules of minloro that a module imports."""
+    names = {
+        module.removeprefix("minloro.") for module in imported(MODULES[name], annotations_only)
+    }
+    return names & set(ORDER)
+
+
+def code_lines(path):
+    """The number of lines that hold code: no blank lines, comments or docstrings."""
+    docstrings = set()
+    for node in ast.walk(parse(path)):
+        if isinstance(node, (ast.Module, ast.ClassDef, *FUNCTION)):
+            if ast.get_docstring(node) is not None:
+                first = node.body[0]
+                docstrings |= set(range(first.lineno, first.end_lineno + 1))
+    lines = set()
+    for token in tokenize.tokenize(io.BytesIO(path.read_bytes()).readline):
+        if token.type not in NO_CODE:
+            lines |= set(range(token.start[0], token.end[0] + 1))
+    return len(lines - docstrings)
+
+
+SIZES = {name: code_lines(path) for name, path in MODULES.items()}
+BENCH = [name for name in MODULES if name.startswith("bench.") or name in COMMAND_LINE]
+METHOD = [name for name in MODULES if name not in BENCH]
+
+
+def functions(path):
+    """Every function and method of a file."""
+    return [node for node in ast.walk(parse(path)) if isinstance(node, FUNCTION)]
 
 
 def test_the_order_lists_every_module():
     assert sorted(ORDER) == sorted(MODULES)
 
 
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize("name", ORDER)
 def test_imports_run_one_way(name):
     above = ORDER[: ORDER.index(name)]
-    own = {m.removeprefix("minloro.") for m in imported(MODULES[name]) if m.startswith("minloro.")}
-    used = own & set(ORDER)
+    used = own_imports(name, annotations_only=False)
     assert used <= set(above), f"{name} imports {used - set(above)} from below"
-    if name.startswith("agents."):
-        assert not any(m.startswith("llm.") for m in used)
-    if name.startswith("llm."):
-        assert not any(m.startswith("agents.") for m in used)
-    if name != "plot":
-        assert not any(m.split(".")[0] == "matplotlib" for m in imported(MODULES[name]))
-    if name != "flags":
-        assert "argparse" not in set(imported(MODULES[name]))
+
+
+@pytest.mark.parametrize("name", ORDER)
+def test_who_knows_whom(name):
+    """Agents and models know neither each other nor a task. Annotations do not count."""
+    used = own_imports(name, annotations_only=False)
+    folder = name.partition(".")[0]
+    strangers = {"agents": ("llm.", "tasks."), "llm": ("agents.", "tasks.")}.get(folder, ())
+    assert not [module for module in used if module.startswith(strangers)]
+    if name in METHOD:
+        known = own_imports(name)  # not even for annotations
+        assert not known & set(BENCH), f"{name} imports {known & set(BENCH)} of the bench"
+
+
+def test_heavy_packages_are_imported_in_few_places():
+    for name, path in MODULES.items():
+        packages = {module.partition(".")[0] for module in imported(path)}
+        if name not in ("bench.plot", "bench.maps"):
+            assert "matplotlib" not in packages, name
+        if name != "flags":
+            assert "argparse" not in packages, name
+
+
+def test_little_is_loaded_with_loro():
+    """Whoever reads loro.py has to know at most 14 modules of the project."""
+    code = "import sys, minloro.loro\nprint(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = {module.removeprefix("minloro.") for module in done.stdout.split()} & set(ORDER)
+    assert "loro" in loaded and len(loaded) <= 14, sorted(loaded)
 
 
 def test_randomness_comes_from_generators():
-    pattern = re.compile(r"np\.random\.(seed|rand|randn|randint|choice|uniform|normal|shuffle)\b|action_space\.sample")
+    functions_of_numpy = "seed|rand|randn|randint|choice|uniform|normal|shuffle"
+    pattern = re.compile(rf"np\.random\.({functions_of_numpy})\b|action_space\.sample")
     for path in (*PACKAGE.rglob("*.py"), *(ROOT / "tutorials").rglob("*.py")):
         assert not pattern.search(path.read_text()), path
-        assert "random" not in set(imported(path)), path
+        assert "random" not in imported(path), path
 
 
-def code_lines(path):
-    """The lines of a module that hold code: no blank lines, comments or docstrings."""
-    tree = ast.parse(path.read_text())
-    docstrings = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
-            docstrings |= set(range(node.body[0].lineno, node.body[0].end_lineno + 1))
-    lines = set()
-    with open(path, "rb") as file:
-        for token in tokenize.tokenize(file.readline):
-            if token.type not in (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.ENCODING, tokenize.INDENT,
-                                  tokenize.DEDENT, tokenize.ENDMARKER):  # fmt: skip
-                lines |= set(range(token.start[0], token.end[0] + 1))
-    return len(lines - docstrings)
-
-
-def test_modules_and_package_stay_small():
-    sizes = {name: code_lines(path) for name, path in MODULES.items()}
-    assert max(sizes.values()) <= 250, sizes
-    assert sum(sizes.values()) <= 3000, sizes
-
-
-def test_functions_fit_on_a_screen():
+def test_nothing_is_executed():
+    """No text becomes code, and no file is unpickled."""
     for name, path in MODULES.items():
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.FunctionDef):
-                assert node.end_lineno - node.lineno < 60, f"{name}.{node.name}"
+        calls = [node for node in ast.walk(parse(path)) if isinstance(node, ast.Call)]
+        called = {ast.unparse(node.func) for node in calls}
+        assert not called & {"eval", "exec", "compile", "__import__"}, name
+        assert "pickle" not in imported(path), name
+        allowed = [ast.unparse(node) for node in calls if "allow_pickle=True" in ast.unparse(node)]
+        assert not allowed, name
 
 
-def test_public_names_are_documented():
+def test_lines_say_one_thing():
+    """At most 9.5 nodes of syntax per line of code, and 0.5 chained assignments in 100 lines."""
+    nodes = 0
+    chained = []
     for name, path in MODULES.items():
-        tree = ast.parse(path.read_text())
-        assert ast.get_docstring(tree), name
-        for node in tree.body:
-            if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
-                assert ast.get_docstring(node), f"{name}.{node.name}"
+        for node in ast.walk(parse(path)):
+            nodes += 1
+            if isinstance(node, ast.Assign) and is_chained(node):
+                chained.append(f"{name}:{node.lineno}")
+    lines = sum(SIZES.values())
+    assert nodes / lines <= 9.5, f"{nodes / lines:.2f} nodes per line"
+    assert 100 * len(chained) / lines <= 0.5, chained
+
+
+def is_chained(assignment):
+    """Whether an assignment has several targets, or a tuple on both sides."""
+    target = assignment.targets[0]
+    tuples = isinstance(target, ast.Tuple) and isinstance(assignment.value, ast.Tuple)
+    return len(assignment.targets) > 1 or tuples
+
+
+@pytest.mark.parametrize("path", PYTHON_FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_lines_are_short_and_formatted_by_rule(path):
+    text = path.read_text(encoding="utf-8")
+    for number, line in enumerate(text.splitlines(), start=1):
+        assert len(line) <= 100, f"{path.name}:{number}"
+    assert not re.search(r"#\s*fmt" + r":\s", text), "no exception from the formatter"
+
+
+def test_modules_stay_small():
+    assert max(SIZES.values()) <= 300, SIZES
+
+
+def test_the_method_stays_small():
+    sizes = {name: SIZES[name] for name in METHOD}
+    assert sum(sizes.values()) <= 2700, (sum(sizes.values()), sizes)
+
+
+def test_the_bench_stays_small():
+    sizes = {name: SIZES[name] for name in BENCH}
+    assert sum(sizes.values()) <= 2000, (sum(sizes.values()), sizes)
+
+
+def test_functions_are_short():
+    lengths = {}
+    for name, path in MODULES.items():
+        for node in functions(path):
+            lengths[f"{name}.{node.name}:{node.lineno}"] = node.end_lineno - node.lineno + 1
+    assert not [name for name, length in lengths.items() if length > 45]
+    assert statistics.median(lengths.values()) <= 10
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_everything_is_annotated(name):
+    """Every argument and every result, of private functions too."""
+    for node in functions(MODULES[name]):
+        where = f"{name}.{node.name}"
+        arguments = node.args
+        positional = [*arguments.posonlyargs, *arguments.args]
+        if positional and positional[0].arg in ("self", "cls"):
+            positional = positional[1:]
+        rest = [one for one in (arguments.vararg, arguments.kwarg) if one is not None]
+        for argument in (*positional, *arguments.kwonlyargs, *rest):
+            assert argument.annotation is not None, f"{where}: {argument.arg}"
+        if node.name != "__init__":
+            assert node.returns is not None, where
+
+
+def public_definitions(tree, prefix=""):
+    """Yield (name, node) of every public function, class and method."""
+    for node in tree.body:
+        if isinstance(node, (ast.ClassDef, *FUNCTION)) and not node.name.startswith("_"):
+            yield prefix + node.name, node
+            if isinstance(node, ast.ClassDef):
+                yield from public_definitions(node, prefix=f"{node.name}.")
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_public_names_are_documented(name):
+    tree = parse(MODULES[name])
+    assert ast.get_docstring(tree), name
+    for defined, node in public_definitions(tree):
+        assert ast.get_docstring(node), f"{name}.{defined}"
+
+
+def test_the_types_are_shipped():
+    settings = configparser.ConfigParser()
+    settings.read(ROOT / "setup.cfg")
+    assert settings["options.package_data"]["minloro"] == "py.typed"
+    assert (PACKAGE / "py.typed").exists()
 
 
 def test_every_dependency_has_a_lower_bound():
     """One that .ci/lower_bounds finds: a line of its own, NAME>=VERSION and nothing else."""
     settings = configparser.ConfigParser()
     settings.read(ROOT / "setup.cfg")
-    lines = (settings["options"]["install_requires"], *settings["options.extras_require"].values())
-    wanted = " ".join(lines).split()
+    extras = settings["options.extras_require"]
+    wanted = " ".join((settings["options"]["install_requires"], *extras.values())).split()
     assert {"numpy", "pytest"} < {line.partition(">=")[0] for line in wanted}
     assert all(re.fullmatch(r"[a-z0-9-]+>=[0-9.]+", line) for line in wanted), wanted
     found = re.findall(r"^ +([a-z0-9-]+>=.+)", (ROOT / "setup.cfg").read_text(), re.MULTILINE)
     assert sorted(found) == sorted(wanted)
-    tested = re.search(r"-e '\.\[(.+?)\]'", (ROOT / ".ci" / "lower_bounds").read_text())[1].split(",")
-    assert sorted(tested) == sorted(settings["options.extras_require"])
+    script = (ROOT / ".ci" / "lower_bounds").read_text()
+    tested = re.search(r"-e '\.\[(.+?)\]'", script)[1].split(",")
+    assert sorted(tested) == sorted(extras)
 
 
 def test_the_changelog_and_the_citation_know_the_version():

@@ -1,3 +1,5 @@
+"""Jobs over threads and processes: the same results, and no process that stays behind."""
+
 import os
 import signal
 import subprocess
@@ -7,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from minloro import sweep
+from minloro.bench import sweep
 
 
 def square(n):
@@ -33,8 +35,9 @@ def test_the_same_results_with_every_executor():
 
 
 def test_a_failure_ends_the_sweep_and_the_pool():
-    with pytest.raises(ValueError, match="three"), sweep.process_pool(2) as executor:
-        list(sweep.run(range(20), executor, fail_on_three))
+    with pytest.raises(ValueError, match="three"):
+        with sweep.process_pool(2) as executor:
+            list(sweep.run(range(20), executor, fail_on_three))
 
 
 def running(pid):
@@ -45,22 +48,26 @@ def running(pid):
         return False
 
 
+SLEEPY = """
+import os, signal, sys, time
+from minloro.bench import sweep
+def sleep(n):
+    os.write(1, f"{os.getpid()}\\n".encode())
+    time.sleep(60)
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(3))
+    with sweep.process_pool(2) as pool:
+        list(sweep.run(range(4), pool, sleep))
+"""
+
+
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="reads process states from /proc")
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_no_worker_outlives_its_parent(tmp_path, how):
     script = tmp_path / "sleepy.py"
-    script.write_text(
-        "import os, signal, sys, time\n"
-        "from minloro import sweep\n"
-        "def sleep(n):\n"
-        "    os.write(1, f'{os.getpid()}\\n'.encode())\n"
-        "    time.sleep(60)\n"
-        "if __name__ == '__main__':\n"
-        "    signal.signal(signal.SIGTERM, lambda *_: sys.exit(3))\n"
-        "    with sweep.process_pool(2) as pool:\n"
-        "        list(sweep.run(range(4), pool, sleep))\n"
-    )
-    parent = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    script.write_text(SLEEPY)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    parent = subprocess.Popen([sys.executable, str(script)], **pipes, text=True)
     workers = [int(parent.stdout.readline()) for _ in range(2)]
     assert all(running(pid) for pid in workers)
     parent.send_signal(how)

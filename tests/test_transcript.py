@@ -1,9 +1,13 @@
+"""The transcript of a model's replies, and the policy that turns replies into actions."""
+
 import json
+import subprocess
+import sys
 
 import pytest
 
 from minloro.errors import UserError
-from minloro.llm.client import Reply
+from minloro.llm.model import Reply
 from minloro.llm.policy import LLMPolicy
 from minloro.llm.transcript import BudgetSpent, Transcript
 
@@ -11,40 +15,46 @@ from minloro.llm.transcript import BudgetSpent, Transcript
 class Scripted:
     """An LLM for tests that answers from a list and counts how often it was asked."""
 
-    name = source = "scripted"
+    name = "scripted"
+    source = "scripted"
 
     def __init__(self, *texts):
-        self.texts, self.asked = list(texts), []
+        self.texts = list(texts)
+        self.asked = []
 
     def request(self, messages):
         return {"model": "scripted", "messages": messages}
 
     def complete(self, messages, sample):
+        text = self.texts[len(self.asked) % len(self.texts)]
         self.asked.append((messages, sample))
-        return Reply(self.texts[(len(self.asked) - 1) % len(self.texts)], "scripted-1", "stop", {"prompt_tokens": 5})
+        return Reply(text, "scripted-1", "stop", {"prompt_tokens": 5})
 
 
 def test_every_call_is_one_line_before_its_action_is_used(tmp_path, cartpole):
     path = tmp_path / "llm.jsonl"
+    messages = cartpole.prompt.messages([0, 0, 0, 0], [])
     with Transcript(path) as transcript:
-        transcript.ask(Scripted("Action: 2"), cartpole.prompt.messages([0, 0, 0, 0], []), (7, 1, 2, 0), str.strip)
+        transcript.ask(Scripted("Action: 2"), messages, (7, 1, 2, 0), str.strip)
         line = json.loads(path.read_text())  # on disk while the file is still open
-    assert line.items() >= {
-        "seed": 7, "episode": 1, "step": 2, "attempt": 0, "reply": "Action: 2", "model": "scripted-1",
-        "finish_reason": "stop", "usage": {"prompt_tokens": 5}, "parsed": True,
-    }.items()  # fmt: skip
+    sample = {"seed": 7, "episode": 1, "step": 2, "attempt": 0}
+    reply = {"reply": "Action: 2", "model": "scripted-1", "finish_reason": "stop"}
+    rest = {"usage": {"prompt_tokens": 5}, "parsed": True}
+    assert line.items() >= (sample | reply | rest).items()
     assert len(line["prompt_sha256"]) == len(line["key"]) == 64
 
 
 def test_a_known_sample_is_not_asked_again(tmp_path):
-    messages, other = [{"role": "user", "content": "a"}], [{"role": "user", "content": "b"}]
+    messages = [{"role": "user", "content": "a"}]
+    other = [{"role": "user", "content": "b"}]
     with Transcript(tmp_path / "llm.jsonl") as transcript:
         first = transcript.ask(Scripted("one"), messages, (0, 0, 0, 0), str.upper)
     llm = Scripted("new")
     with Transcript(tmp_path / "llm.jsonl") as transcript:
         assert transcript.ask(llm, messages, (0, 0, 0, 0), str.upper) == first and not llm.asked
-        for request in ((messages, (0, 0, 1, 0)), (messages, (0, 1, 0, 0)), (messages, (1, 0, 0, 0)), (other, (0, 0, 0, 0))):
-            assert transcript.ask(llm, *request, str.upper)[1] == "NEW"  # another sample or another request
+        for other_sample in ((0, 0, 1, 0), (0, 1, 0, 0), (1, 0, 0, 0)):
+            assert transcript.ask(llm, messages, other_sample, str.upper)[1] == "NEW"
+        assert transcript.ask(llm, other, (0, 0, 0, 0), str.upper)[1] == "NEW"
     assert len(llm.asked) == 4 and len((tmp_path / "llm.jsonl").read_text().splitlines()) == 5
 
 
@@ -80,7 +90,10 @@ def test_an_unreadable_reply_is_asked_again_once_then_replaced(cartpole):
     (first, sample), (second, retry_sample) = llm.asked
     assert (sample, retry_sample) == ((0, 3, 0, 0), (0, 3, 0, 1))
     assert second[: len(first)] == first
-    assert second[-2:] == [{"role": "assistant", "content": "no idea"}, {"role": "user", "content": cartpole.prompt.reminder}]
+    assert second[-2:] == [
+        {"role": "assistant", "content": "no idea"},
+        {"role": "user", "content": cartpole.prompt.reminder},
+    ]
     assert policy.counts == {"calls": 2, "parse_failures": 1, "fallbacks": 0, "tokens": 10}
 
     policy = LLMPolicy(cartpole, Scripted("no idea"), seed=0)
@@ -93,9 +106,6 @@ def test_an_unreadable_reply_is_asked_again_once_then_replaced(cartpole):
 
 
 def test_two_processes_cannot_have_one_file(tmp_path):
-    import subprocess
-    import sys
-
     path = tmp_path / "llm.jsonl"
     code = f"from minloro.llm.transcript import Transcript\nTranscript({str(path)!r})"
     with Transcript(path):

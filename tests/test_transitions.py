@@ -1,3 +1,5 @@
+"""The data set as a file: what is refused, and returns at another step limit."""
+
 import io
 import json
 import pickle
@@ -13,10 +15,14 @@ from minloro.transitions import COLUMNS, Transitions, load_transitions, save_tra
 
 
 def write(path, data, **changes):
-    """Save `data` with some columns replaced, without minloro's own writer; None leaves a column out."""
-    arrays = {name: getattr(data, name) for name in COLUMNS} | {"metadata": np.array(json.dumps(data.metadata))}
-    arrays = {name: value for name, value in (arrays | changes).items() if value is not None}
-    np.savez(path, **arrays)
+    """Save `data` without minloro's own writer.
+
+    changes: columns that are replaced, or left out if they are None.
+    """
+    arrays = {name: getattr(data, name) for name in COLUMNS}
+    arrays["metadata"] = np.array(json.dumps(data.metadata))
+    arrays |= changes
+    np.savez(path, **{name: value for name, value in arrays.items() if value is not None})
     return path
 
 
@@ -30,7 +36,9 @@ def test_a_file_gives_back_what_was_saved(tmp_path, cartpole, small_data):
     assert [p.name for p in tmp_path.iterdir()] == ["d.npz"]
 
 
-def test_saving_over_a_file_that_cannot_be_written_keeps_the_old_one(tmp_path, small_data, monkeypatch):
+def test_saving_over_a_file_that_cannot_be_written_keeps_the_old_one(
+    tmp_path, small_data, monkeypatch
+):
     save_transitions(tmp_path / "d.npz", small_data)
     before = (tmp_path / "d.npz").read_bytes()
     monkeypatch.setattr(np, "savez", lambda file, **_: (file.write(b"half a file"), 1 / 0))
@@ -61,11 +69,15 @@ BAD_COLUMNS = {
     "'environment'": lambda d: {"metadata": np.array('{"model": "x"}')},
     "not a JSON text": lambda d: {"metadata": np.array("{")},
     "metadata is not": lambda d: {"metadata": np.array("[1]")},
-    "holds transitions of Pendulum-v1": lambda d: {"metadata": np.array('{"environment": "Pendulum-v1"}')},
+    "holds transitions of Pendulum-v1": lambda d: {
+        "metadata": np.array('{"environment": "Pendulum-v1"}')
+    },
     "goes on after a row": lambda d: {"terminated": np.ones(len(d), bool)},
     "terminated must be true or false": lambda d: {"terminated": np.full(len(d), 2)},
     "do not stand together": lambda d: {"episode": changed(d.episode, 0, 2)},
-    "collection_step_limit": lambda d: {"metadata": np.array('{"environment": "CartPole-v1", "collection_step_limit": 0}')},
+    "collection_step_limit": lambda d: {
+        "metadata": np.array('{"environment": "CartPole-v1", "collection_step_limit": 0}')
+    },
 }
 
 
@@ -92,9 +104,14 @@ def test_files_that_are_no_data_set(tmp_path, cartpole, small_data):
     garbled = bytearray(good)
     garbled[200:400] = bytes(200)
     foreign = {
-        "empty": b"", "text": b"hello", "cut": good[: len(good) // 2], "garbled": bytes(garbled),
-        "array": array.getvalue(), "zip": zipped.getvalue(), "pickle": pickle.dumps(Bomb()),
-    }  # fmt: skip
+        "empty": b"",
+        "text": b"hello",
+        "cut": good[: len(good) // 2],
+        "garbled": bytes(garbled),
+        "array": array.getvalue(),
+        "zip": zipped.getvalue(),
+        "pickle": pickle.dumps(Bomb()),
+    }
     for name, content in foreign.items():
         (tmp_path / name).write_bytes(content)
         with pytest.raises(UserError, match="not a readable .npz|not a data set|pickled"):
@@ -106,7 +123,8 @@ def test_files_that_are_no_data_set(tmp_path, cartpole, small_data):
 
 
 def test_pickled_columns_are_never_loaded(tmp_path, cartpole, small_data):
-    path = write(tmp_path / "d.npz", small_data, source=np.array([Bomb()] * len(small_data), dtype=object))
+    bombs = np.array([Bomb()] * len(small_data), dtype=object)
+    path = write(tmp_path / "d.npz", small_data, source=bombs)
     with pytest.raises(UserError, match="pickled"):
         load_transitions(path, cartpole)
 
@@ -121,21 +139,28 @@ def test_loaded_and_collected_data_cannot_be_changed(tmp_path, cartpole, small_d
 def episodes(lengths, terminated, metadata):
     """D with rewards of 1; the last row of every episode is terminated or truncated."""
     n = sum(lengths)
-    ends = np.cumsum(lengths) - 1
-    over = np.zeros(n, bool)
-    over[ends] = terminated
-    cut = np.zeros(n, bool)
-    cut[ends] = ~np.array(terminated)
+    is_last = np.zeros(n, bool)
+    is_last[np.cumsum(lengths) - 1] = True
+    over = is_last & np.repeat(terminated, lengths)
     zeros = np.zeros((n, 4), np.float32)
-    episode = np.repeat(np.arange(len(lengths)), lengths)
-    return Transitions(zeros, np.zeros(n, int), np.ones(n), zeros, over, cut, episode, metadata=metadata)
+    return Transitions(
+        observations=zeros,
+        actions=np.zeros(n, int),
+        rewards=np.ones(n),
+        next_observations=zeros,
+        terminated=over,
+        truncated=is_last & ~over,
+        episode=np.repeat(np.arange(len(lengths)), lengths),
+        metadata=metadata,
+    )
 
 
 def test_returns_at_another_step_limit():
     data = episodes([30, 50, 10], [True, False, False], {"collection_step_limit": 50})
     assert data.episode_returns.tolist() == [30, 50, 10]
     assert data.returns_at(50).tolist() == [30, 50, 10]
-    assert data.returns_at(200).tolist() == [30, 200, 200]  # what was cut off goes on at its mean reward per step
+    # What was cut off goes on at its mean reward per step.
+    assert data.returns_at(200).tolist() == [30, 200, 200]
     assert data.rescaled(200) and not data.rescaled(50)
     longer = episodes([30, 400], [True, True], {"collection_step_limit": 500})
     assert longer.returns_at(200).tolist() == [30, 200]
@@ -158,8 +183,9 @@ def test_every_published_row_replays_and_misaligned_ones_do_not(published, cartp
     data = load_transitions(published("cartpole"), cartpole)
     assert len(data) == 998 and not unreproduced(cartpole, data).any()
     # As the official code stores them: s' stands beside the action that was taken before it.
-    shifted = data.rows(slice(1, None))
-    misaligned = Transitions(data.next_observations[:-1], data.actions[:-1], *(getattr(shifted, name) for name in COLUMNS[2:]))
+    rest = vars(data.rows(slice(1, None)))
+    shifted = {"observations": data.next_observations[:-1], "actions": data.actions[:-1]}
+    misaligned = Transitions(**rest | shifted)
     assert unreproduced(cartpole, misaligned).mean() > 0.4
     # A time limit that is stored as a termination.
     cut = Transitions(*(getattr(data, name)[:5].copy() for name in COLUMNS))
@@ -172,9 +198,10 @@ def test_whole_numbers_without_a_sign_become_ordinary_ones(tmp_path, cartpole, s
     data = load_transitions(unsigned, cartpole)
     assert data.actions.dtype == np.int64 and not unreproduced(cartpole, data).any()
     minloro.pretrain(cartpole.make_agent(), data, updates=2)
-    bytes_seen = np.zeros((len(small_data), 4), np.uint8)  # of observations, which would become eight times as large
-    data = load_transitions(write(tmp_path / "d.npz", small_data, observations=bytes_seen), cartpole)
-    assert data.observations.dtype == np.uint8
+    # Observations of single bytes stay small: they would become eight times as large.
+    bytes_seen = np.zeros((len(small_data), 4), np.uint8)
+    path = write(tmp_path / "d.npz", small_data, observations=bytes_seen)
+    assert load_transitions(path, cartpole).observations.dtype == np.uint8
 
 
 def test_without_a_recorded_limit_the_lengths_tell():

@@ -1,10 +1,12 @@
 # %% [markdown]
 # # 5. The warm start
 #
-# **Question.** Does an agent that is pretrained on D learn faster online, and is that the merit of the player who made D?
+# **Question.** Does an agent that is pretrained on D learn faster online, and is that the merit of
+# the player who made D?
 #
-# This is the experiment of the LORO paper (arXiv 2505.10861): a language model plays, an agent is pretrained on the transitions
-# D (off-policy), and goes on learning online. Here a scripted stand-in plays the model's part.
+# This is the experiment of the LORO paper (arXiv 2505.10861): a language model plays, an agent is
+# pretrained on the transitions D (off-policy), and the same agent goes on learning online. Here a
+# scripted stand-in plays the part of the model.
 
 # %%
 from pathlib import Path
@@ -12,24 +14,28 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 
 import minloro
-from minloro import report, sweep
-from minloro.loro import Job
-from minloro.plot import learning_curves
+from minloro import Job
+from minloro.bench import report, sweep
+from minloro.bench.plot import learning_curves
+from minloro.bench.text import format_interval
 
 # %% [markdown]
 # ## The method in four lines
 #
-# `pretrain` takes gradient steps on minibatches of D without playing. `finetune` counts D's steps as spent: they were steps in
-# the environment, too. Its first evaluation is that of the pretrained agent before any online step.
+# `pretrain` takes gradient steps on minibatches of D without playing. `finetune` counts the steps
+# of D as spent: they were steps in the environment, too. Its first evaluation is the one of the
+# pretrained agent before any online step.
 
 # %%
 task = minloro.make_task("taxi")
 data = minloro.collect(task, minloro.StandInLLM(task, seed=0), episodes=10, seed=0)
 agent = task.make_agent(seed=0)
 minloro.pretrain(agent, data, updates=3000, seed=0)
-evaluations = [r for r in minloro.finetune(agent, task, steps=10_000, data=data, seed=0) if r.phase == "eval"]
+returns = minloro.finetune(agent, task, steps=10_000, data=data, seed=0)
+evaluations = [row.episode_return for row in returns if row.phase == "eval"]
 print(f"D: {len(data)} transitions, mean return {data.episode_returns.mean():.1f}")
-first, *_, last = (evaluation.episode_return for evaluation in evaluations)
+first = evaluations[0]
+last = evaluations[-1]
 print(f"one seed of loro: {first:.0f} before any online step, {last:.0f} at the end")
 
 # %% [markdown]
@@ -38,81 +44,96 @@ print(f"one seed of loro: {first:.0f} before any online step, {last:.0f} at the 
 # One curve says nothing. We need
 #
 # - `rl`, the same agent from scratch, with the same number of environment steps, D's included;
-# - `random-data`, **the control**: everything as in `loro`, but D comes from a uniformly random policy. If this arm is as good,
-#   then pretraining has helped, but the player has not;
-# - ten seeds, each with a D, an agent, a buffer and environments of its own, and paired differences: the arms share each seed's
-#   luck in the environment, which then cancels in the difference.
+# - `random-data`, **the control**: everything as in `loro`, but D comes from a uniformly random
+#   policy. If this arm is as good as `loro`, then pretraining has helped, but the player has not;
+# - ten seeds, each with its own D, agent, buffer and environments. The differences are paired: all
+#   arms of one seed have the same luck in the environment, and it cancels in the difference.
 #
-# In Taxi one picks up a passenger and drives to a destination (500 states); random play almost never succeeds. In CartPole
-# random play falls over after 21 steps, and falling over is instructive.
+# In Taxi one picks up a passenger and drives to a destination (500 states). Random play almost
+# never succeeds. In CartPole random play falls over after 21 steps, and falling over is
+# instructive.
 
 
 # %%
-def compare(name, steps, seeds=10, skill=0.7, offline=None):
+def compare(name, steps, seeds=10, skill=0.7):
     """Run the three arms; return the task, {(arm, seed): episodes} and the summary."""
     task = minloro.make_task(name)
-    players = [minloro.StandInLLM(task, seed, skill) for seed in range(seeds)]
-    data = {seed: minloro.collect(task, player, episodes=10, seed=seed) for seed, player in enumerate(players)}
-    jobs = [
-        Job(task, arm, seed, steps, data[seed], task.updates, offline or task.offline)
-        for arm in ("rl", "loro", "random-data")
-        for seed in range(seeds)
-    ]
+    data = {}
+    jobs = []
+    for seed in range(seeds):
+        player = minloro.StandInLLM(task, seed=seed, skill=skill)
+        data[seed] = minloro.collect(task, player, episodes=10, seed=seed)
+        for arm in ("rl", "loro", "random-data"):
+            jobs.append(Job(task, arm, seed, steps, data=data[seed]))
     returns = {(job.arm, job.seed): episodes for job, (episodes, _) in sweep.run(jobs)}
     return task, returns, report.summarize(task, steps, returns, data)
 
 
-def verdict(summary, other, figure):
-    """The paired difference loro - other in words and numbers."""
-    result = summary["difference"][f"loro-{other}"][figure]
-    return f"{report.cell(result, 0)}, {result['verdict']}"
+def verdict(summary, other, metric):
+    """Return the paired difference loro - other in words and numbers."""
+    result = summary["difference"][f"loro-{other}"][metric]
+    return f"{format_interval(result, 0)}, {result['verdict']}"
 
 
 results = {name: compare(name, steps) for name, steps in (("taxi", 12_000), ("cartpole", 3_000))}
 for name, (_, _, summary) in results.items():
-    print(f"{name}, 10 seeds, {summary['steps']:,} steps, D's {summary['data']['transitions']:.0f} included")
-    for arm, figures in summary["arms"].items():
-        first, mean = (report.cell(figures[figure], 10) for figure in ("first_return", "mean_return"))
+    transitions = summary["data"]["transitions"]
+    print(f"{name}, 10 seeds, {summary['steps']:,} steps, D's {transitions:.0f} included")
+    for arm, metrics in summary["arms"].items():
+        first = format_interval(metrics["first_return"], 10)
+        mean = format_interval(metrics["mean_return"], 10)
         print(f"  {arm:<12} before online steps {first}, mean return {mean}")
     print(f"  loro - rl, equal environment steps: {verdict(summary, 'rl', 'mean_return')}")
     print(f"  loro - rl, equal online steps: {verdict(summary, 'rl', 'online_mean_return')}")
-    print(f"  loro - random-data, equal online steps: {verdict(summary, 'random-data', 'online_mean_return')}")
+    control = verdict(summary, "random-data", "online_mean_return")
+    print(f"  loro - random-data, equal online steps: {control}")
 
 # %% [markdown]
-# Taxi: a clear gain, and it is the player's merit. Random data of the same size do not help, as they never show a passenger
-# delivered. CartPole: the pretrained agent balances for all 200 steps without having played once. But so does the one that was
-# pretrained on random steps: no merit of the player's. And counted in equal environment steps there is no clear difference to
-# starting from scratch, because D's 463 steps are spent at a mean return of 46.
+# Taxi: a clear gain, and it is the merit of the player. As many random data do not help, because
+# they never show how a passenger is delivered. CartPole: the pretrained agent balances for all 200
+# steps without having played once. But the agent that was pretrained on random steps does so, too:
+# this is not the merit of the player. Counted in equal environment steps, there is no clear
+# difference to starting from scratch: D's 463 steps are spent at a mean return of 46.
 #
-# In the figure, thin lines are seeds, and D's steps are shaded.
+# In the figure, bands are 95% intervals, and D's steps are shaded.
 
 # %%
-figure, axes = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
-for ax, window, (name, (_, returns, summary)) in zip(axes, (5, 1), results.items(), strict=True):
-    learning_curves(ax, returns, summary["data"]["transitions"], summary["data"]["mean_return"], window)
+figure, axes = plt.subplots(1, 2, figsize=(9, 4.2), layout="constrained")
+for ax, window, (name, result) in zip(axes, (5, 1), results.items(), strict=True):
+    task, returns, summary = result
+    data = summary["data"]
+    learning_curves(
+        ax, returns, data["transitions"], data["mean_return"], window, task.return_range
+    )
     ax.set_title(f"{name}: D is the stand-in's", loc="left", fontsize=10)
-folder = Path(globals().get("__file__", "")).parent / "figures"  # beside this script, or beside its notebook
+folder = Path(globals().get("__file__", "")).parent / "figures"  # beside this script or notebook
 folder.mkdir(exist_ok=True)
-figure.savefig(folder / "5_warm_start.png", dpi=66)
+figure.savefig(folder / "5_warm_start.png", dpi=80)
 
 # %% [markdown]
 # ## What could mislead you
 #
-# - **No control.** Without `random-data` CartPole looks like a success of the player.
-# - **The x-axis.** "Better" over equal online steps and "no clear difference" over equal environment steps are both true. Say
-#   which one.
-# - **A weak baseline.** The larger the flaws of `rl`, the larger the gain. Tune `rl` at least as carefully as `loro`.
-# - **One seed.** The seed above has -200 before any online step, the ten seeds -137 on average.
-# - **This player is a rule that we wrote.** What a language model's D is worth is in the README: on none of the five tasks
-#   whose published rollouts it uses does it beat random data.
+# - **No control.** Without `random-data`, CartPole looks like a success of the player.
+# - **The x-axis.** "Better" over equal online steps and "no clear difference" over equal
+#   environment steps are both true. Say which one you mean.
+# - **A weak baseline.** The larger the flaws of `rl`, the larger the gain. Tune `rl` at least as
+#   carefully as `loro`.
+# - **One seed.** The seed above has -200 before any online step; the ten seeds have -137 on
+#   average.
+# - **This player is a rule that we wrote.** What a language model's D is worth is in [the
+#   findings](studies/findings.md). Published rollouts exist for five tasks: on none of them does
+#   the model's D beat random data.
 #
 # ## Exercises
 #
-# 1. On CartPole, D has 463 steps with a mean return of 46.3, and from then on `loro` has 200 at every evaluation. There are 15
-#    evaluations, at steps 200, 400, ..., 3,000, and while D is collected its mean return is counted. Why can the mean return
-#    not be higher than printed above? Check: `(2 * 46.3 + 13 * 200) / 15` gives 179.5.
+# 1. On CartPole, D has 463 steps with a mean return of 46.3. From then on `loro` has 200 at every
+#    evaluation. There are 15 evaluations, at steps 200, 400, ..., 3,000. While D is collected, its
+#    mean return is counted. Why can the mean return not be higher than printed above?
+#    Check: `(2 * 46.3 + 13 * 200) / 15` gives 179.5.
 # 2. Is a perfect player a better teacher? (With skill 0.7, 6,000 steps give 168.0 [84.0, 252.1].)
-#    Check: `verdict(compare("taxi", 6000, skill=1.0)[2], "rl", "online_mean_return")` gives "147.5 [29.4, 265.6], better".
-# 3. Compare CartPole over equal environment steps with three seeds. What do you conclude, and what did ten seeds say?
+#    Check: `verdict(compare("taxi", 6000, skill=1.0)[2], "rl", "online_mean_return")` gives
+#    "147.5 [29.4, 265.6], better".
+# 3. Compare CartPole over equal environment steps with three seeds. What do you conclude, and what
+#    did ten seeds say?
 #    Check: `verdict(compare("cartpole", 3000, seeds=3)[2], "rl", "mean_return")` gives
 #    "-6.5 [-58.2, 45.2], indicative: no clear difference".

@@ -139,7 +139,7 @@ class Pong(gym.Env):
             "ALE/Pong-v5", obs_type="ram", frameskip=4, repeat_action_probability=0.0
         )
         self._game.reset(seed=0)
-        self._ball = np.zeros(2, np.float32)  # its x and height at the last decision
+        self._ball: np.ndarray = np.zeros(2, np.float32)  # its x and height at the last decision
         self.action_space = gym.spaces.Discrete(len(MOVES))
         low = np.array([0, 0, 0, 0, -255, -255, 0, 0], np.float32)
         self.observation_space = gym.spaces.Box(low, np.full_like(low, 255))

@@ -1,15 +1,18 @@
-"""What a check is, and what is said where it fails.
+"""What a check is, and what is said if it fails.
 
-A check runs a function of the student's and returns numbers under names. The same check runs on the package's own source:
-its numbers are the right ones. Where they differ, they are compared with those of typical mistakes, each of them the
-package's source with one place changed. The mistake that explains most names gives its message, then the next one.
-So no message can be wrong about its own mistake, and the tests try every one of them.
+A check runs a function of the student's and returns numbers under names. The same check runs on the
+package's own source: its numbers are the right ones. If they differ, they are compared with those
+of typical mistakes. Each typical mistake is the package's source with one place changed. The
+mistake that explains the most names gives its message, then the next one. So no message can be
+wrong about its own mistake, and the tests try every one of them.
 """
 
+import sys
 import types
 import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -18,19 +21,22 @@ MOST_NUMBERS = 10_000  # under one name
 
 @dataclass(frozen=True)
 class Check:
-    """One line of the marks. run(module, rng): numbers by name. module: the package's, which nobody may import while graded.
-
-    tolerance: how far numbers may be from the right ones, relative and absolute; large where chance has a part.
-    """
+    """One line of the marks."""
 
     file: str
     name: str
     points: int
+    # run(module, rng) returns numbers by name. While grading, nobody may import the package's
+    # module: `module` is the student's or a copy.
     run: Callable[[types.ModuleType, np.random.Generator], dict]
+    # How far numbers may be from the right ones, relative and absolute; large if chance has a part.
     tolerance: float = 1e-6
 
     def values(self, module: types.ModuleType, seed: int) -> dict[str, list]:
-        """Run the check with its own generator; return plain lists, as they come back from another process."""
+        """Run the check with its own generator.
+
+        Returns plain lists, as they come back from another process.
+        """
         rng = np.random.Generator(np.random.PCG64([seed, zlib.crc32(self.name.encode())]))
         with np.errstate(all="ignore"):
             return {name: _plain(name, value) for name, value in self.run(module, rng).items()}
@@ -38,14 +44,12 @@ class Check:
 
 @dataclass(frozen=True)
 class Mistake:
-    """A typical mistake: in the package's source of `file`, `right` becomes `wrong`.
-
-    message: what helps, but is not the answer.
-    """
+    """A typical mistake: in the package's source of `file`, `right` becomes `wrong`."""
 
     file: str
     right: str
     wrong: str
+    # What helps, but is not the answer.
     message: str
 
     def put_into(self, source: str) -> str:
@@ -58,16 +62,17 @@ class NoAnswer(Exception):
 
 
 def changed(source: str, right: str, wrong: str) -> str:
-    """Return `source` with `right`, which must stand in it exactly once, replaced by `wrong`."""
-    if source.count(right) != 1:
-        raise LookupError(f"{right!r} stands {source.count(right)} times in the source, expected once: correct the table")
+    """Return `source` with `wrong` in the place of `right`, which must stand in it exactly once."""
+    n = source.count(right)
+    if n != 1:
+        raise LookupError(
+            f"{right!r} stands {n} times in the source, expected once: correct the table"
+        )
     return source.replace(right, wrong)
 
 
 def module_from(source: str, name: str, filename: str) -> types.ModuleType:
     """Return a module made of `source`, as if it had been imported from `filename`."""
-    import sys
-
     module = types.ModuleType(name)
     module.__file__ = filename
     sys.modules[name] = module  # dataclasses look there
@@ -75,33 +80,62 @@ def module_from(source: str, name: str, filename: str) -> types.ModuleType:
     return module
 
 
-def complaints(check: Check, values: dict, right: dict, mistakes: Iterable[tuple[str, dict]]) -> list[str]:
-    """Return what to say about `values`: nothing where they are right.
+@dataclass(frozen=True)
+class Explanation:
+    """What one typical mistake says about a student's values."""
 
-    mistakes: messages with the values that the mistake leads to. Names are explained by as few mistakes as possible; of two
-    that explain as many, the one that would spoil less of what is right.
+    message: str
+    # Names whose values are those of the mistake.
+    names: set[str]
+    # How many names the mistake would spoil that the student has right.
+    n_spoiled: int
+
+
+def complaints(
+    check: Check, values: dict, right: dict, mistakes: Iterable[tuple[str, dict]]
+) -> list[str]:
+    """Return what to say about `values`: nothing if they are right.
+
+    mistakes: messages with the values that each mistake leads to. Names are explained by as few
+    mistakes as possible. If two explain equally many, the one that would spoil less of what is
+    right comes first.
     """
-
-    def differing(found: dict, others: dict) -> set[str]:
-        return {name for name in right if not _same(found.get(name), others.get(name), check.tolerance)}
-
-    wrong = differing(values, right)
-    left, said, explanations = set(wrong), [], []
-    for message, found in mistakes if wrong else ():
-        would_be_wrong = differing(found, right)
-        explanations.append((message, would_be_wrong - differing(found, values), len(would_be_wrong - wrong)))
+    wrong = _differing(check, values, right, right)
+    if not wrong:
+        return []
+    explanations = []
+    for message, found in mistakes:
+        would_be_wrong = _differing(check, found, right, right)
+        names = would_be_wrong - _differing(check, found, values, right)
+        explanations.append(Explanation(message, names, len(would_be_wrong - wrong)))
+    unexplained = set(wrong)
+    said = []
     while explanations:
-        message, explained, _ = max(explanations, key=lambda row: (len(row[1] & left), -row[2]))
-        if not explained & left:
+        best = max(explanations, key=lambda each: (len(each.names & unexplained), -each.n_spoiled))
+        explained = best.names & unexplained
+        if not explained:
             break
-        said.append(f"{_listed([name for name in right if name in explained & left])}: {message}")
-        left -= explained
-    return said + [f"{name}: {_difference(values.get(name), right[name], check.tolerance)}" for name in right if name in left]
+        said.append(f"{_listed([name for name in right if name in explained])}: {best.message}")
+        unexplained -= explained
+    for name in right:
+        if name in unexplained:
+            said.append(f"{name}: {_difference(values.get(name), right[name], check.tolerance)}")
+    return said
 
 
-def _plain(name: str, value):
-    if value is None or (isinstance(value, list | tuple) and any(item is None for item in value)):
-        raise NoAnswer(f"{name}: None came back. Is there a `return` with what the docstring asks for, on every way through?")
+def _differing(check: Check, found: dict, others: dict, names: Iterable[str]) -> set[str]:
+    """Return the names under which the two hold different numbers."""
+    return {name for name in names if not _same(found.get(name), others.get(name), check.tolerance)}
+
+
+def _plain(name: str, value: Any) -> Any:
+    """Return numbers as lists; raise NoAnswer if they are no numbers."""
+    holds_none = isinstance(value, list | tuple) and any(item is None for item in value)
+    if value is None or holds_none:
+        raise NoAnswer(
+            f"{name}: None came back. Is there a `return` with what the docstring asks for, on "
+            "every way through?"
+        )
     try:
         array = np.asarray(value, np.float64)
     except (TypeError, ValueError):
@@ -111,14 +145,15 @@ def _plain(name: str, value):
     return array.tolist()
 
 
-def _same(value, right, tolerance: float) -> bool:
-    value, right = _array(value), _array(right)
-    if value is None or right is None or value.shape != right.shape:
+def _same(value: Any, right: Any, tolerance: float) -> bool:
+    found = _array(value)
+    expected = _array(right)
+    if found is None or expected is None or found.shape != expected.shape:
         return False
-    return bool(np.allclose(value, right, rtol=tolerance, atol=tolerance, equal_nan=True))
+    return bool(np.allclose(found, expected, rtol=tolerance, atol=tolerance, equal_nan=True))
 
 
-def _array(value) -> np.ndarray | None:
+def _array(value: Any) -> np.ndarray | None:
     try:
         return np.asarray(value, np.float64)
     except (TypeError, ValueError):
@@ -126,26 +161,41 @@ def _array(value) -> np.ndarray | None:
 
 
 def _listed(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+    if len(names) == 1:
+        return names[0]
+    return f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def _difference(value, right, tolerance: float) -> str:
+def _difference(value: Any, right: Any, tolerance: float) -> str:
     """Say in what way `value` is not `right`, without saying what would be right."""
-    value, right = _array(value), _array(right)
-    if value is None:
+    found = _array(value)
+    expected = _array(right)
+    if found is None:
         return "not an array of numbers"
-    if value.shape != right.shape:
-        return f"expected the shape {right.shape}, found {value.shape}"
-    if not np.isfinite(value).all():
+    if found.shape != expected.shape:
+        return f"expected the shape {expected.shape}, found {found.shape}"
+    if not np.isfinite(found).all():
         return "holds NaN or infinite values"
-    if _same(-value, right, tolerance):
+    if _same(-found, expected, tolerance):
         return "has the wrong sign everywhere"
-    big = np.abs(right) > 1e-9
-    ratio = float(np.median(value[big] / right[big])) if big.sum() > 1 else 0.0
-    if ratio and _same(value / ratio, right, tolerance):
+    ratio = _common_ratio(found, expected)
+    if ratio and _same(found / ratio, expected, tolerance):
         return f"is {ratio:.4g} times what it should be, everywhere: look for a factor"
-    if right.ndim == 0:
+    if expected.ndim == 0:
         return "is not the right number"
-    wrong = np.argwhere(~np.isclose(value, right, rtol=tolerance, atol=tolerance))
-    places = ", ".join(str(tuple(place.tolist()) if len(place) > 1 else int(place[0])) for place in wrong[:4])
-    return f"{len(wrong)} of {right.size} numbers are wrong, at {places}{', …' if len(wrong) > 4 else ''}"
+    wrong = np.argwhere(~np.isclose(found, expected, rtol=tolerance, atol=tolerance))
+    places = ", ".join(_place(index) for index in wrong[:4].tolist())
+    more = ", …" if len(wrong) > 4 else ""
+    return f"{len(wrong)} of {expected.size} numbers are wrong, at {places}{more}"
+
+
+def _common_ratio(found: np.ndarray, expected: np.ndarray) -> float:
+    """Return the median ratio of the two; 0 if there are too few numbers for one."""
+    big = np.abs(expected) > 1e-9
+    if big.sum() < 2:
+        return 0.0
+    return float(np.median(found[big] / expected[big]))
+
+
+def _place(index: list[int]) -> str:
+    return str(index[0]) if len(index) == 1 else str(tuple(index))

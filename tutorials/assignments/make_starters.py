@@ -1,11 +1,13 @@
 """Write what students get: `python tutorials/assignments/make_starters.py [ASSIGNMENT] OUT_DIR`.
 
-The files to be filled in are minloro's own modules, copied, with the bodies of some functions taken out. What is taken out
-stands in the table below, by the function's name and, where only a part of it goes, by how the first and the last statement
-begin. Nothing is marked in the package itself. A name or a beginning that is no longer there, or not there exactly once,
-stops the generator, so that starters cannot drift away from the package.
+The files that students fill in are copies of minloro's own modules without the bodies of some
+functions. The table below says what is taken out: a function by its name and, if only a part of it
+goes, how the first and the last statement begin. Nothing is marked in the package itself. If a name
+or a beginning does not stand there exactly once, the generator stops. So starters cannot drift away
+from the package.
 
-Assignment 4 hands out code that is not part of the package: instructor/warmstart.py, with defects put in.
+Assignment 4 hands out code that is not part of the package: instructor/warmstart.py, with defects
+put in.
 """
 
 import argparse
@@ -14,6 +16,7 @@ import shutil
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 
 import minloro
 from minloro.errors import UserError
@@ -25,22 +28,26 @@ PYTEST_INI = "[pytest]\naddopts = -q --doctest-modules -p no:cacheprovider\n"
 
 @dataclass(frozen=True)
 class Cut:
-    """What is taken out of `function`: all of its body, or the statements from `first` to `last`, by how they begin."""
+    """What is taken out of a function: its whole body, or some of its statements."""
 
     function: str
     hint: str
+    # How the first and the last statement begin that are taken out.
     first: str | None = None
     last: str | None = None
 
 
 @dataclass(frozen=True)
 class Assignment:
-    """folder: its texts. sources: a student's file to the package's module. cuts: a student's file to what is taken out."""
+    """What an assignment is made of."""
 
     number: int
     title: str
+    # Where its texts are.
     folder: str
+    # A student's file to the package's module.
     sources: dict[str, str] = field(default_factory=dict)
+    # A student's file to what is taken out of it.
     cuts: dict[str, tuple[Cut, ...]] = field(default_factory=dict)
 
     @property
@@ -49,55 +56,88 @@ class Assignment:
         return tuple(self.sources) or ("test_student.py",)
 
 
-ASSIGNMENTS = {
-    1: Assignment(
-        1, "tabular and linear updates", "1-updates",
-        {"tabular.py": "agents/tabular.py", "linear.py": "agents/linear.py"},
-        {
-            "tabular.py": (
-                Cut("TabularQ.act", "one action: greedy, or epsilon-greedy where a generator is given"),
-                Cut("TabularQ.update", "equations (1) and (2), for a minibatch"),
-                Cut("TabularQ.learn", "equations (1) and (2), for one transition"),
+ACT = "one action: greedy; with a generator, epsilon-greedy"
+UPDATES = Assignment(
+    number=1,
+    title="tabular and linear updates",
+    folder="1-updates",
+    sources={"tabular.py": "agents/tabular.py", "linear.py": "agents/linear.py"},
+    cuts={
+        "tabular.py": (
+            Cut("TabularQ.act", ACT),
+            Cut("TabularQ.update", "equations (1) and (2), for a minibatch"),
+            Cut("TabularQ.learn", "equations (1) and (2), for one transition"),
+        ),
+        "linear.py": (
+            Cut("double_q_target", "equation (3)"),
+            Cut("LinearQ.act", ACT),
+            Cut(
+                "LinearQ.update",
+                "equation (5): the target weights",
+                first="self.target_weights +=",
+                last="self.target_weights +=",
             ),
-            "linear.py": (
-                Cut("double_q_target", "equation (3)"),
-                Cut("LinearQ.act", "one action: greedy, or epsilon-greedy where a generator is given"),
-                Cut("LinearQ.update", "equation (5): the target weights", "self.target_weights +=", "self.target_weights +="),
-                Cut("LinearQ._gradient", "equation (4), and td_error"),
+            Cut("LinearQ._gradient", "equation (4), and td_error"),
+        ),
+    },
+)
+WARM_START = Assignment(
+    number=2,
+    title="replay, pretraining and the warm start",
+    folder="2-warm-start",
+    sources={"replay.py": "replay.py", "loro.py": "loro.py"},
+    cuts={
+        "replay.py": (
+            Cut("ReplayBuffer.add", "store one transition in the ring"),
+            Cut("ReplayBuffer.sample", "draw a minibatch"),
+        ),
+        "loro.py": (
+            Cut(
+                "pretrain",
+                "fill a buffer with D, then take the updates",
+                first="buffer = ReplayBuffer(",
             ),
-        },
-    ),
-    2: Assignment(
-        2, "replay, pretraining and the warm start", "2-warm-start",
-        {"replay.py": "replay.py", "loro.py": "loro.py"},
-        {
-            "replay.py": (
-                Cut("ReplayBuffer.add", "store one transition in the ring"),
-                Cut("ReplayBuffer.sample", "draw a minibatch"),
+            Cut(
+                "finetune",
+                "play, keep the finished episodes, and evaluate on the grid",
+                first="playing = ",
+                last="for env_steps, finished_episode in",
             ),
-            "loro.py": (
-                Cut("pretrain", "fill a buffer with D, then take the updates", "buffer = ReplayBuffer("),
-                Cut("finetune", "play `steps` environment steps and learn from each", "for env_steps in", "for env_steps in"),
-                Cut("_learn", "one learning step"),
+            Cut(
+                "play_and_learn",
+                "play the environment steps and learn from each",
+                first="for env_steps in",
             ),
-        },
-    ),
-    3: Assignment(
-        3, "the actor-critic's backward pass", "3-backward-pass",
-        {"mlp.py": "agents/mlp.py", "actor_critic.py": "agents/actor_critic.py"},
-        {
-            "mlp.py": (Cut("MLP.backward", "the chain rule, from the last layer to the first"),),
-            "actor_critic.py": (
-                Cut("ActorCritic._fill_gradients", "equation (5): the temperature's gradient",
-                    "self._log_temperature_gradient", "self._log_temperature_gradient"),
-                Cut("ActorCritic._critic_gradients", "equation (2), and td_error"),
-                Cut("ActorCritic._policy_gradients", "equation (4), and log pi"),
-                Cut("ActorCritic._sample", "equation (3): a squashed Gaussian sample", "self._unclipped"),
+            Cut("learn", "one learning step"),
+        ),
+    },
+)
+BACKWARD_PASS = Assignment(
+    number=3,
+    title="the actor-critic's backward pass",
+    folder="3-backward-pass",
+    sources={"mlp.py": "agents/mlp.py", "actor_critic.py": "agents/actor_critic.py"},
+    cuts={
+        "mlp.py": (Cut("MLP.backward", "the chain rule, from the last layer to the first"),),
+        "actor_critic.py": (
+            Cut(
+                "ActorCritic._fill_gradients",
+                "equation (5): the temperature's gradient",
+                first="self._log_temperature_gradient",
+                last="self._log_temperature_gradient",
             ),
-        },
-    ),
-    4: Assignment(4, "find the bug", "4-find-the-bug"),
-}  # fmt: skip
+            Cut("ActorCritic._critic_gradients", "equation (2), and td_error"),
+            Cut("ActorCritic._policy_gradients", "equation (4), and log pi"),
+            Cut(
+                "ActorCritic._sample",
+                "equation (3): a squashed Gaussian sample",
+                first="self._unclipped",
+            ),
+        ),
+    },
+)
+FIND_THE_BUG = Assignment(number=4, title="find the bug", folder="4-find-the-bug")
+ASSIGNMENTS = {each.number: each for each in (UPDATES, WARM_START, BACKWARD_PASS, FIND_THE_BUG)}
 
 
 def solution(assignment: Assignment, file: str) -> str:
@@ -114,51 +154,84 @@ def starter(assignment: Assignment, file: str) -> str:
 
 
 def without(source: str, cut: Cut) -> str:
-    """Take the statements of `cut`, and the comments above them, out of a module; docstrings stay."""
+    """Take the statements of `cut`, and the comments above them, out of a module.
+
+    Docstrings stay.
+    """
     body = _find(ast.parse(source), cut.function).body
-    start = 1 if isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant) else 0
     lines = source.splitlines(keepends=True)
-    first = start if cut.first is None else _place(body, lines, cut.first, cut.function)
-    last = len(body) - 1 if cut.last is None else _place(body, lines, cut.last, cut.function)
-    if not start <= first <= last:
+    after_docstring = 1 if _is_docstring(body[0]) else 0
+    first = after_docstring
+    if cut.first is not None:
+        first = _place(body, lines, cut.first, cut.function)
+    last = len(body) - 1
+    if cut.last is not None:
+        last = _place(body, lines, cut.last, cut.function)
+    if not after_docstring <= first <= last:
         raise LookupError(f"{cut.function} has no statements from {cut.first!r} to {cut.last!r}")
     begin = body[first - 1].end_lineno if first else body[0].lineno - 1
     indent = " " * body[first].col_offset
-    lines[begin : body[last].end_lineno] = [f'{indent}raise NotImplementedError("{cut.function}: {cut.hint}")\n']
+    stop = f'{indent}raise NotImplementedError("{cut.function}: {cut.hint}")\n'
+    lines[begin : body[last].end_lineno] = [stop]
     return "".join(lines)
 
 
-def _find(tree: ast.AST, name: str) -> ast.FunctionDef:
+def _is_docstring(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+
+
+def _find(tree: ast.Module, name: str) -> ast.FunctionDef:
     """Return the function `name`, or `Class.method`, of a module."""
+    found = tree
     for part in name.split("."):
-        found = [node for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == part]
-        if len(found) != 1:
-            raise LookupError(f"the package has no function {name}: correct the table in make_starters.py")
-        (tree,) = found
-    return tree
+        nodes = [
+            node
+            for node in found.body
+            if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == part
+        ]
+        if len(nodes) != 1:
+            raise LookupError(
+                f"the package has no function {name}: correct the table in make_starters.py"
+            )
+        found = nodes[0]
+    return found
 
 
 def _place(body: list[ast.stmt], lines: list[str], beginning: str, function: str) -> int:
     """Return which statement of a body begins so."""
-    found = [i for i, statement in enumerate(body) if lines[statement.lineno - 1].lstrip().startswith(beginning)]
+    found = [
+        i
+        for i, statement in enumerate(body)
+        if lines[statement.lineno - 1].lstrip().startswith(beginning)
+    ]
     if len(found) != 1:
-        raise LookupError(f"{len(found)} statements of {function} begin with {beginning!r}: correct the table")
+        raise LookupError(
+            f"{len(found)} statements of {function} begin with {beginning!r}: correct the table"
+        )
     return found[0]
 
 
-def write_starter(assignment: Assignment, out_dir: Path, task: str = "cartpole", defects: tuple[str, ...] = ()) -> Path:
-    """Write the folder that students get; raise UserError where it is already there."""
+def write_starter(
+    assignment: Assignment,
+    out_dir: Path,
+    task: str = "cartpole",
+    defects: tuple[str, ...] = (),
+) -> Path:
+    """Write the folder that students get; raise UserError if it is already there."""
     folder = _new_folder(out_dir / assignment.folder)
     for path in sorted((HERE / assignment.folder).glob("*.*")):
         text = path.read_text(encoding="utf-8")
-        (folder / path.name).write_text(text.replace("{task}", task) if path.suffix == ".md" else text, encoding="utf-8")
+        if path.suffix == ".md":
+            text = text.replace("{task}", task)
+        (folder / path.name).write_text(text, encoding="utf-8")
     (folder / "pytest.ini").write_text(PYTEST_INI, encoding="utf-8")
     for file in assignment.sources:
         (folder / file).write_text(starter(assignment, file), encoding="utf-8")
     if assignment.number == 4:
         from instructor.defects import REAL, warmstart
 
-        (folder / "warmstart.py").write_text(warmstart(defects or REAL), encoding="utf-8")
+        text = warmstart(defects or REAL)
+        (folder / "warmstart.py").write_text(text, encoding="utf-8")
     return folder
 
 
@@ -177,16 +250,21 @@ def _new_folder(folder: Path) -> Path:
     try:
         folder.mkdir(parents=True)
     except FileExistsError:
-        raise UserError(f"{folder} is already there: move it away, or choose another OUT_DIR") from None
+        raise UserError(
+            f"{folder} is already there: move it away, or choose another OUT_DIR"
+        ) from None
     except OSError as error:
-        raise UserError(f"{folder} cannot be made ({error.strerror}): choose another OUT_DIR") from None
+        raise UserError(
+            f"{folder} cannot be made ({error.strerror}): choose another OUT_DIR"
+        ) from None
     return folder
 
 
 class OneLineParser(argparse.ArgumentParser):
-    """Its errors are UserErrors."""
+    """A parser whose errors are UserErrors."""
 
-    def error(self, message: str):
+    def error(self, message: str) -> NoReturn:
+        """Raise UserError."""
         raise UserError(f"{message} (--help lists what there is)")
 
 
@@ -197,29 +275,56 @@ def defect_list(text: str) -> tuple[str, ...]:
     names = tuple(text.split(","))
     for name in names:
         if name not in DEFECTS or names.count(name) > 1:
-            raise argparse.ArgumentTypeError(f"{name!r} is unknown or given twice; there are {', '.join(DEFECTS)}")
+            raise argparse.ArgumentTypeError(
+                f"{name!r} is unknown or given twice; there are {', '.join(DEFECTS)}"
+            )
     return names
+
+
+def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
+    """Return what was typed; raise UserError if it is wrong."""
+    parser = OneLineParser(
+        prog="make_starters.py", description="Write what students get.", allow_abbrev=False
+    )
+    add = parser.add_argument
+    add(
+        "assignment",
+        metavar="ASSIGNMENT",
+        nargs="?",
+        type=int,
+        choices=ASSIGNMENTS,
+        help="1 to 4; default: all",
+    )
+    add("out_dir", metavar="OUT_DIR", type=Path, help="where the folders are made")
+    add("--task", default="cartpole", help="what assignment 2 ends with (default cartpole)")
+    add(
+        "--defects",
+        type=defect_list,
+        default=(),
+        metavar="LIST",
+        help="what is wrong in assignment 4",
+    )
+    add(
+        "--solutions",
+        action="store_true",
+        help="for you alone: the folders with full marks",
+    )
+    return parser.parse_args(arguments)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; return its exit status."""
-    parser = OneLineParser(prog="make_starters.py", description="Write what students get.", allow_abbrev=False)
-    parser.add_argument(
-        "assignment", metavar="ASSIGNMENT", nargs="?", type=int, choices=ASSIGNMENTS, help="1 to 4; default: all"
-    )
-    parser.add_argument("out_dir", metavar="OUT_DIR", type=Path, help="where the folders are made")
-    parser.add_argument("--task", default="cartpole", help="what assignment 2 ends with (default cartpole)")
-    parser.add_argument("--defects", type=defect_list, default=(), metavar="LIST", help="what is wrong in assignment 4")
-    parser.add_argument("--solutions", action="store_true", help="for you alone: the folders with full marks")
     try:
-        given = parser.parse_args(arguments)
+        given = parse_arguments(arguments)
         minloro.make_task(given.task)
-        for number in [given.assignment] if given.assignment else ASSIGNMENTS:
+        numbers = [given.assignment] if given.assignment else ASSIGNMENTS
+        for number in numbers:
             assignment = ASSIGNMENTS[number]
             if given.solutions:
-                print(write_solution(assignment, given.out_dir))
+                folder = write_solution(assignment, given.out_dir)
             else:
-                print(write_starter(assignment, given.out_dir, given.task, given.defects))
+                folder = write_starter(assignment, given.out_dir, given.task, given.defects)
+            print(folder)
     except UserError as error:
         print(f"make_starters.py: {error}", file=sys.stderr)
         return 2

@@ -1,10 +1,14 @@
-"""What has D seen of what a good policy visits? `python tutorials/coverage.py [--data FOLDER] [OUT_DIR]` measures it.
+"""What has D seen of what a good policy visits? Run `python tutorials/studies/coverage.py`.
 
-Prints for every task but pong, whose states have no cells, the share of d* that D has seen, the concentrability max d*/mu and
-the pairs (s, a) of d* that D lacks (minloro/coverage.py says what these are): for Qwen's published rollouts where there are
-any, for the scripted stand-in's D, and for as many transitions of a uniformly random policy as either has. n data sets: means,
-95% intervals over them; of max d*/mu the median, inf where D lacks a pair. Writes one PNG of heat maps a task, with the first
-data set of a kind.
+For every task but pong, whose states have no cells, it prints the share of d* that D has seen, the
+concentrability max d*/mu, and how many pairs (s, a) of d* are missing in D. minloro/coverage.py
+explains these words. D is, in turn, what Qwen played (if the published rollouts are there), what
+the scripted stand-in played, and as many transitions of a uniformly random policy as each of them
+has.
+
+If there are several data sets of a kind, n of them, their means are printed with 95% intervals. Of
+max d*/mu the median is printed; it is infinite if D lacks a pair. One PNG of heat maps is written
+per task, with the first data set of each kind.
 """
 
 import argparse
@@ -21,84 +25,131 @@ from matplotlib.colors import LogNorm
 from matplotlib.ticker import LogLocator
 
 import minloro
-from minloro.coverage import CELLS, coverage, visits
+from minloro.bench.statistics import interval
+from minloro.coverage import coverage, visits
 from minloro.files import replace_file
-from minloro.report import interval
 from minloro.transitions import load_transitions
 
-FIGURES = Path(__file__).parent / "figures"
-PUBLISHED = Path(__file__).parents[2] / "shared" / "data" / "qwen2.5-7b"
-EPISODES, SEEDS = 10, range(10)
-# The two coordinates of its cells in which a continuous task is drawn, across and up.
+FIGURES = Path(__file__).parents[1] / "figures"
+PUBLISHED = Path(__file__).parents[3] / "shared" / "data" / "qwen2.5-7b"
+EPISODES = 10
+SEEDS = range(10)
+# For continuous tasks: the two coordinates of the cells that are drawn, across and up.
 PLANES = {
-    "cartpole": ((2, "pole angle in rad, 0 is upright"), (3, "pole's angular velocity in rad/s")),
-    "mountaincar": ((0, "position"), (1, "velocity a step")),
-    "acrobot": ((0, "upper link's angle in rad, 0 hangs"), (1, "lower link's angle in rad, 0 is straight")),
+    "cartpole": (
+        (2, "pole angle in rad, 0 is upright"),
+        (3, "pole's angular velocity in rad/s"),
+    ),
+    "mountaincar": ((0, "position"), (1, "velocity per step")),
+    "acrobot": (
+        (0, "upper link's angle in rad, 0 hangs"),
+        (1, "lower link's angle in rad, 0 is straight"),
+    ),
     "pendulum": ((0, "angle in rad, 0 is upright"), (1, "angular velocity in rad/s")),
 }
+HEADER = (
+    f"  {'D':<38}{'n':>3}{'steps':>8}{'share of d* seen, 95%':>24}"
+    f"{'max d*/mu':>11}{'pairs lacking':>16}"
+)
 
 
 def data_sets(task, folder: Path) -> dict[str, list]:
-    """Return {name: [D, …]}: Qwen's first episodes if they are there, the stand-in's with 10 seeds, and each one's control."""
-    sets = {}
-    if (folder / f"{task.name}.npz").exists():
-        sets["Qwen2.5-7B"] = [load_transitions(folder / f"{task.name}.npz", task).first_episodes(EPISODES)]
-    sets["scripted stand-in, skill 0.7"] = [minloro.collect(task, minloro.StandInLLM(task, s), EPISODES, s) for s in SEEDS]
-    for name, found in list(sets.items()):
-        limit, like = found[0].metadata.get("collection_step_limit"), found * (len(SEEDS) // len(found))
-        controls = [minloro.collect_random(task, len(data), seed, limit) for seed, data in zip(SEEDS, like, strict=True)]
-        sets[f"random, as many as {name.split(',')[0]}"] = controls
-    return sets
+    """Return {name: [D, …]}: Qwen's first episodes if they are there, the stand-in's, and controls.
+
+    The stand-in has one D per seed. A control has as many transitions as the D that it belongs to.
+    """
+    players = {}
+    path = folder / f"{task.name}.npz"
+    if path.exists():
+        players["Qwen2.5-7B"] = [load_transitions(path, task).first_episodes(EPISODES)]
+    players["scripted stand-in, skill 0.7"] = [
+        minloro.collect(task, minloro.StandInLLM(task, seed), EPISODES, seed) for seed in SEEDS
+    ]
+    controls = {}
+    for name, found in players.items():
+        step_limit = found[0].metadata.get("collection_step_limit")
+        data_of_seed = found * (len(SEEDS) // len(found))
+        controls[control_of(name)] = [
+            minloro.collect_random(task, len(data), seed, step_limit)
+            for seed, data in zip(SEEDS, data_of_seed, strict=True)
+        ]
+    return players | controls
 
 
-def row(name: str, measured: list, steps: list[int]) -> str:
-    """Return one line of the table: means over the data sets, with a 95% interval where there are several."""
-    seen = interval([c.seen for c in measured])
-    share = f"{seen['mean']:.1%}" + ("" if seen["low"] is None else f" [{seen['low']:.1%}, {seen['high']:.1%}]")
-    ratio = f"{np.median([c.concentrability for c in measured]):.3g}"
-    lacking = f"{np.mean([c.lacking for c in measured]):.4g} of {measured[0].pairs}"
-    return f"  {name:<38}{len(measured):>3}{np.mean(steps):>8,.0f}{share:>24}{ratio:>11}{lacking:>16}"
+def control_of(name: str) -> str:
+    """Return the name of a player's control."""
+    return f"random, as many as {name.split(',')[0]}"
+
+
+def table_row(name: str, wanted: np.ndarray, all_counts: list[np.ndarray]) -> str:
+    """Return one line of the table: means over the data sets, with a 95% interval if n > 1."""
+    measured = [coverage(wanted, counts) for counts in all_counts]
+    steps = np.mean([counts.sum() for counts in all_counts])
+    seen = interval([found.seen for found in measured], bounds=(0, 1))
+    share = f"{seen['mean']:.1%}"
+    if seen["low"] is not None:
+        share += f" [{seen['low']:.1%}, {seen['high']:.1%}]"
+    ratio = f"{np.median([found.concentrability for found in measured]):.3g}"
+    mean_lacking = np.mean([found.lacking for found in measured])
+    lacking = f"{mean_lacking:.4g} of {measured[0].pairs}"
+    return f"  {name:<38}{len(measured):>3}{steps:>8,.0f}{share:>24}{ratio:>11}{lacking:>16}"
 
 
 def report(task, folder: Path, out: Path) -> None:
-    """Print one task's rows and write its figure."""
-    wanted, label = target(task)
-    counts = {name: [visits(task, data) for data in sets] for name, sets in data_sets(task, folder).items()}
-    print(f"\n{task.name}. d*: {label}")
-    print(f"  {'D':<38}{'n':>3}{'steps':>8}{'share of d* seen, 95%':>24}{'max d*/mu':>11}{'pairs lacking':>16}")
+    """Print the rows of one task and write its figure."""
+    wanted, whose = target(task)
+    counts = {}
+    for name, found in data_sets(task, folder).items():
+        counts[name] = [visits(task, data) for data in found]
+    print(f"\n{task.name}. d*: {whose}")
+    print(HEADER)
     for name, all_counts in counts.items():
-        print(row(name, [coverage(wanted, n) for n in all_counts], [n.sum() for n in all_counts]), flush=True)
+        print(table_row(name, wanted, all_counts), flush=True)
     first = next(iter(counts))
-    control = counts[f"random, as many as {first.split(',')[0]}"][0]
-    shown = {f"D: {first}": counts[first][0], "uniformly random policy": control}
-    save_coverage(out / f"coverage-{task.name}.png", task, shown, wanted, label)
+    shown = {
+        f"D: {first}": counts[first][0],
+        "uniformly random policy": counts[control_of(first)][0],
+    }
+    save_coverage(out / f"coverage-{task.name}.png", task, shown, wanted, whose)
+
+
+def on_plane(task, shares: np.ndarray) -> tuple[np.ndarray, tuple | None]:
+    """Add up shares, (S, A), on the map or the plane of a task.
+
+    Returns the sums, (rows, columns), and the extent of the plane; None for a map.
+    """
+    states = shares.sum(axis=1)
+    if task.grid:
+        cells = states.reshape(-1, task.grid.states_per_cell).sum(axis=1)
+        return cells.reshape(task.grid.rows, task.grid.columns), None
+    cells = task.cells
+    (across, _), (up, _) = PLANES[task.name]
+    others = tuple(c for c in range(len(cells.bins)) if c not in (across, up))
+    sums = states.reshape(cells.bins).sum(axis=others)  # [across, up], in ascending order
+    return sums.T, (cells.low[across], cells.high[across], cells.low[up], cells.high[up])
 
 
 def heat_map(ax, task, shares: np.ndarray, norm, title: str, lacking: np.ndarray | None = None):
-    """Draw where shares, (S, A), of all steps were spent, actions added up, and return the Axes.
+    """Draw where the steps were spent and return the Axes. shares: (S, A), of all steps.
 
-    Grid worlds lie on their map, continuous tasks in the plane of two coordinates of their cells, the others added up.
-    lacking: (S, A), what D has not seen of d*; crosses stand where that is more than half of what `shares` hold there.
+    Actions are added up. Grid worlds lie on their map. Continuous tasks lie in the plane of two
+    coordinates of their cells; the other coordinates are added up. lacking: (S, A), the part of
+    `shares` on pairs that D lacks; crosses stand where it is more than half of them.
     """
-    mass, extent = on_plane(task, shares)
+    sums, extent = on_plane(task, shares)
     ax.set_facecolor("0.9")
-    shown = np.ma.masked_equal(mass, 0)
-    image = ax.imshow(shown, norm=norm, cmap="viridis", origin="upper" if task.grid else "lower", extent=extent, aspect="auto")
+    ax.imshow(
+        np.ma.masked_equal(sums, 0),
+        norm=norm,
+        cmap="viridis",
+        origin="upper" if task.grid else "lower",
+        extent=extent,
+        aspect="equal" if task.grid else "auto",
+    )
     if lacking is not None:
-        left, right, low, high = image.get_extent()
-        row, column = np.nonzero(on_plane(task, lacking)[0] > mass / 2)
-        rows, columns = mass.shape
-        x, y = left + (column + 0.5) * (right - left) / columns, low + (row + 0.5) * (high - low) / rows
-        y = high + low - y if task.grid else y
-        ax.plot(x, y, "x", color="#D55E00", markersize=6 if mass.size <= 100 else 4, markeredgewidth=1.4)
+        cross_out(ax, task, sums, lacking)
     if task.grid:
-        ax.set_aspect("equal")
-        for cell, mark in task.grid.marks.items():
-            row, column = divmod(cell, task.grid.columns)
-            light = mass[row, column] == 0 or norm(mass[row, column]) > 0.6
-            ax.text(column - 0.43, row - 0.4, mark, va="top", fontsize=8, color="0.2" if light else "white", weight="bold")
-        ax.set_xticks(range(task.grid.columns), range(1, task.grid.columns + 1), fontsize=7)
-        ax.set_yticks(range(task.grid.rows), range(1, task.grid.rows + 1), fontsize=7)
+        label_map(ax, task.grid, sums, norm)
     else:
         (_, across), (_, up) = PLANES[task.name]
         ax.set_xlabel(across)
@@ -107,49 +158,102 @@ def heat_map(ax, task, shares: np.ndarray, norm, title: str, lacking: np.ndarray
     return ax
 
 
-def save_coverage(path: Path, task, data: dict[str, np.ndarray], wanted: np.ndarray, label: str) -> None:
-    """Write heat maps side by side: the visits of every data set, {name: (S, A) counts}, and d* = `wanted`, called `label`.
+def label_map(ax, grid, sums: np.ndarray, norm) -> None:
+    """Write the marks on a map, and the numbers of its rows and columns."""
+    for cell, mark in grid.marks.items():
+        row, column = divmod(cell, grid.columns)
+        light = sums[row, column] == 0 or norm(sums[row, column]) > 0.6
+        colour = "0.2" if light else "white"
+        look = {"va": "top", "fontsize": 8, "color": colour, "weight": "bold"}
+        ax.text(column - 0.43, row - 0.4, mark, **look)
+    ax.set_xticks(range(grid.columns), range(1, grid.columns + 1), fontsize=7)
+    ax.set_yticks(range(grid.rows), range(1, grid.rows + 1), fontsize=7)
 
-    The first data set is D: the crosses on d* are what it lacks.
+
+def cross_out(ax, task, sums: np.ndarray, lacking: np.ndarray) -> None:
+    """Draw a cross where what D lacks is more than half of `sums`, (rows, columns)."""
+    lacking_sums, _ = on_plane(task, lacking)
+    row, column = np.nonzero(lacking_sums > sums / 2)
+    rows, columns = sums.shape
+    left, right, low, high = ax.images[0].get_extent()
+    x = left + (column + 0.5) * (right - left) / columns
+    y = low + (row + 0.5) * (high - low) / rows
+    if task.grid:  # rows are counted from the top
+        y = high + low - y
+    size = 6 if sums.size <= 100 else 4
+    ax.plot(x, y, "x", color="#D55E00", markersize=size, markeredgewidth=1.4)
+
+
+def save_coverage(
+    path: Path, task, data: dict[str, np.ndarray], wanted: np.ndarray, whose: str
+) -> None:
+    """Write heat maps side by side: the visits of every data set, and d*.
+
+    data: {name: (S, A) counts}; the first one is D, and the crosses on d* are what it lacks.
+    wanted: d*, (S, A). whose: the policy that d* belongs to.
     """
-    tall = task.grid is not None and task.grid.columns >= 8
-    shape, size = ((len(data) + 1, 1), (8, 8.4)) if tall else ((1, len(data) + 1), (11, 4.2))
-    figure, axes = plt.subplots(*shape, figsize=size, layout="constrained", sharex=True, sharey=True)
-    planes = [on_plane(task, counts / counts.sum())[0] for counts in (*data.values(), wanted)]
-    most, least = max(plane.max() for plane in planes), min(plane[plane > 0].min() for plane in planes)
-    norm = LogNorm(max(least, most / 10_000), most, clip=True)
+    wide_map = task.grid is not None and task.grid.columns >= 8
+    n = len(data) + 1
+    shape = (n, 1) if wide_map else (1, n)
+    size = (8, 8.4) if wide_map else (11, 4.2)
+    figure, axes = plt.subplots(
+        *shape, figsize=size, layout="constrained", sharex=True, sharey=True
+    )
+    norm = common_norm(task, [*data.values(), wanted])
     for ax, (name, counts) in zip(axes, data.items(), strict=False):
         seen = coverage(wanted, counts).seen
-        heat_map(ax, task, counts / counts.sum(), norm, f"{name}\n{counts.sum():,} steps, {seen:.0%} of d* seen")
-    unseen = wanted * (next(iter(data.values())) == 0)
-    heat_map(axes[-1], task, wanted, norm, f"d*: {label}\n×: mostly pairs (s, a) that D lacks", unseen)
+        title = f"{name}\n{counts.sum():,} steps, {seen:.0%} of d* seen"
+        heat_map(ax, task, counts / counts.sum(), norm, title)
+    first = next(iter(data.values()))
+    title = f"d*: {whose}\n×: mostly pairs (s, a) that D lacks"
+    heat_map(axes[-1], task, wanted, norm, title, lacking=wanted * (first == 0))
     for ax in axes.flat:
         ax.label_outer()
-    bar = figure.colorbar(axes[-1].images[0], ax=axes, shrink=0.8, pad=0.02, format=lambda share, _: f"{100 * share:g}%")
-    bar.set_ticks(LogLocator(subs=(1, 3)))
-    bar.minorticks_off()
-    bar.set_label("share of the steps (log scale); grey: none")
+    colour_bar(figure, axes)
     figure.suptitle(task.name, fontsize=10, x=0.01, ha="left")
     replace_file(path, lambda file: figure.savefig(file, format="png", dpi=100))
     plt.close(figure)
 
 
-def on_plane(task, shares: np.ndarray) -> tuple[np.ndarray, tuple | None]:
-    """Return shares, (S, A), summed up on the map or plane of a task, (rows, columns), and its extent, None for a map."""
-    states = shares.sum(axis=1)
-    if task.grid:
-        cells = states.reshape(-1, task.grid.states_per_cell).sum(axis=1)
-        return cells.reshape(task.grid.rows, task.grid.columns), None
-    (_, low, high, bins), ((across, _), (up, _)) = CELLS[task.name], PLANES[task.name]
-    others = tuple(c for c in range(len(bins)) if c not in (across, up))
-    mass = states.reshape(bins).sum(axis=others)  # [across, up]: they stand in ascending order
-    return mass.T, (low[across], high[across], low[up], high[up])
+def common_norm(task, all_counts: list[np.ndarray]) -> LogNorm:
+    """Return one logarithmic scale for the shares of all maps."""
+    planes = [on_plane(task, counts / counts.sum())[0] for counts in all_counts]
+    most = max(plane.max() for plane in planes)
+    least = min(plane[plane > 0].min() for plane in planes)
+    return LogNorm(max(least, most / 10_000), most, clip=True)
+
+
+def colour_bar(figure, axes) -> None:
+    """Explain the colours, in percent."""
+    bar = figure.colorbar(
+        axes[-1].images[0],
+        ax=axes,
+        shrink=0.8,
+        pad=0.02,
+        format=lambda share, _: f"{100 * share:g}%",
+    )
+    bar.set_ticks(LogLocator(subs=(1, 3)))
+    bar.minorticks_off()
+    bar.set_label("share of the steps (log scale); grey: none")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, default=PUBLISHED, metavar="FOLDER", help="published rollouts, TASK.npz")
-    parser.add_argument("out", type=Path, nargs="?", default=FIGURES, metavar="OUT_DIR", help="where the heat maps go")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=PUBLISHED,
+        metavar="FOLDER",
+        help="published rollouts, TASK.npz",
+    )
+    parser.add_argument(
+        "out",
+        type=Path,
+        nargs="?",
+        default=FIGURES,
+        metavar="OUT_DIR",
+        help="where the heat maps go",
+    )
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     for name in TASKS:

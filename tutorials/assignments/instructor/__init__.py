@@ -1,1 +1,1 @@
-"""What students do not get: the code of assignment 4 without its defects, the defects, and a solution."""
+"""What students do not get: assignment 4 without its defects, the defects, and a solution."""
