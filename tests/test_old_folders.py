@@ -54,12 +54,12 @@ def test_an_old_folder_is_finished_as_a_fresh_run(tmp_path, monkeypatch, retenti
     run = sweep.run
 
     def watched_run(jobs, executor):
-        asked.extend(job.arm for job in jobs)
+        asked.extend((job.arm, job.data_retention) for job in jobs)
         return run(jobs, executor)
 
     monkeypatch.setattr(sweep, "run", watched_run)
     assert main(["--resume", str(old), "--jobs", "1", "--quiet"]) == 0
-    assert asked == ["loro", "random-data"]
+    assert asked == [("loro", retention), ("random-data", retention)]
     assert (old / "returns.csv").read_bytes() == returns
     for name in ("summary.json", "rollouts.npz", "learning_curves.png"):
         assert (old / name).read_bytes() == (fresh / name).read_bytes(), name

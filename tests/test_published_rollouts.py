@@ -199,7 +199,7 @@ def test_nothing_is_executed(tmp_path, write, refused, small_data):
         content = pickle.dumps([small_data.observations, Harmful()], protocol)
         (tmp_path / CARTPOLE).write_bytes(content)
         assert "it asks for " in refused(tmp_path / CARTPOLE)
-    path = write(small_data, rewards=lambda rewards: Harmful())  # where an array is expected
+    path = write(small_data, rewards=lambda rewards: Harmful())  # in the place of an array
     assert ".system," in refused(path)
     assert not (tmp_path / "executed").exists()
 

@@ -29,7 +29,7 @@ def test_nothing_is_used_before_it_was_read():
     around = {"errors", "files"}  # two lines, and writing a file whole
     assert LISTED[0] == "loro"
     for place, name in enumerate(LISTED[1:], start=1):
-        later = own_imports(name, annotations_only=False) - set(LISTED[:place]) - around
+        later = own_imports(name, with_annotations=False) - set(LISTED[:place]) - around
         assert not later, f"{name} uses {later}, which come later"
 
 

@@ -72,7 +72,7 @@ def test_d3rlpy(data_and_file, tmp_path):
     with open(tmp_path / "d.h5", "rb") as file:
         loaded = d3rlpy.dataset.ReplayBuffer.load(file, d3rlpy.dataset.InfiniteBuffer())
     assert loaded.size() == len(data.episode_ids)
-    assert loaded.transition_count == len(data)  # none is lost where an episode was cut off
+    assert loaded.transition_count == len(data)  # an episode that was cut off loses none
     for episode, rows in zip(loaded.episodes, parts(data), strict=True):
         extra = int(not rows.terminated[-1])
         assert episode.terminated == rows.terminated[-1] and episode.size() == len(rows) + extra

@@ -56,7 +56,7 @@ def test_the_wider_of_two_intervals_decides():
     "values", [[150.0, 200.0], [200.0, 200.0, 199.0], [0.0, 3.0], [0.0] * 9 + [200.0], [0.0, 200.0]]
 )
 def test_an_interval_stays_within_its_bounds(values):
-    """It is cut and never moved: where it is within the bounds, nothing changes."""
+    """It is cut and never moved: an end within the bounds stays as it is."""
     free = interval(values)
     cut = interval(values, bounds=(0, 200))
     assert free["low"] < 0 or free["high"] > 200

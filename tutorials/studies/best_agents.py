@@ -4,6 +4,11 @@
 use them.
 """
 
+import os
+
+for _variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_variable, "1")  # before NumPy is loaded
+
 import numpy as np
 
 import minloro
