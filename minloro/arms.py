@@ -4,6 +4,8 @@ rl           the agent from scratch
 loro         pretrained on the model's data set D, then online
 random-data  the same with as many transitions of a uniformly random policy: the control, without
              which a gain says nothing about the model
+guided       loro with a clone of D's policy as a guide: beyond the paper
+clone        the clone alone, never improved: what D is worth without learning from rewards
 mix          D in the replay buffer, no pretraining
 own-data     pretrained on the first transitions of another learner (an ablation)
 llm          D's mean return; nothing is played for it
@@ -17,8 +19,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from minloro.agents.agent import check_actions
+from minloro.agents.clone import fit_clone
 from minloro.errors import UserError
-from minloro.loro import finetune, learn, online_buffer, pretrain
+from minloro.loro import (
+    EVALUATE_EVERY,
+    FIRST_EPISODES,
+    ClonePlayer,
+    evaluate_at,
+    finetune,
+    learn,
+    online_buffer,
+    pretrain,
+)
 from minloro.randomness import stream, stream_seed
 from minloro.rollout import EpisodeReturn, play_episode
 from minloro.transitions import Transitions, from_rows, provenance
@@ -29,7 +42,9 @@ if TYPE_CHECKING:
 
 RANDOM_DATA = "random-data"
 OWN_DATA = "own-data"
-PRETRAINED = ("loro", RANDOM_DATA, OWN_DATA)
+GUIDED = "guided"
+CLONED = "clone"
+PRETRAINED = ("loro", GUIDED, RANDOM_DATA, OWN_DATA)
 
 
 @dataclass(frozen=True)
@@ -49,22 +64,46 @@ class Job:
     data_retention: str | float | None = None
 
 
-def run_arm(job: Job) -> tuple[list[EpisodeReturn], Agent]:
-    """Run one arm from scratch; return its episodes and the agent at the end.
+def run_arm(job: Job) -> tuple[list[EpisodeReturn], Agent | None]:
+    """Run one arm from scratch; return its episodes and the agent at the end, if it has one.
 
     The agent, the buffer and the environments are fresh and shared with no other run.
 
     Paper: the official code fine-tunes one and the same agent in all five "repeats" of LORO.
     Here: every seed pretrains its own.
     """
-    agent = job.task.make_agent(job.seed)
     data = data_of(job)
+    if job.arm == CLONED:
+        assert data is not None  # only `rl` has none
+        return data_returns(data) + play_clone(job.task, data, job.steps, job.seed), None
+    agent = job.task.make_agent(job.seed)
     if data is not None and job.arm in PRETRAINED:
         pretrain(agent, data, job.updates, job.seed)
     retention = "keep" if job.arm == "mix" else job.data_retention
-    online = finetune(agent, job.task, job.steps, data, job.seed, retention)
+    clone = None
+    if data is not None and job.arm == GUIDED:
+        clone = fit_clone(agent, data, *job.task.spaces, job.seed)
+    online = finetune(agent, job.task, job.steps, data, job.seed, retention, clone=clone)
     collected = [] if data is None else data_returns(data)
     return collected + online, agent
+
+
+def play_clone(task: Task, data: Transitions, steps: int, seed: int) -> list[EpisodeReturn]:
+    """Return evaluations of a clone of D's policy at the places where `finetune` has them.
+
+    In a state that D never shows, a table's clone leaves the action to an untrained agent.
+    """
+    agent = task.make_agent(seed)
+    check_actions(agent, data)
+    player = ClonePlayer(agent, fit_clone(agent, data, *task.spaces, seed), seed)
+    env = task.make_env()
+    first_point = len(data) // EVALUATE_EVERY + 1
+    returns = []
+    for grid_point in (0, *range(first_point, steps // EVALUATE_EVERY + 1)):
+        episodes = FIRST_EPISODES if grid_point == 0 else 1
+        env_steps = max(len(data), grid_point * EVALUATE_EVERY)
+        returns.append(evaluate_at(env_steps, player, env, seed, grid_point, episodes))
+    return returns
 
 
 def data_of(job: Job) -> Transitions | None:

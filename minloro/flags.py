@@ -12,8 +12,8 @@ from minloro.tasks.registry import TASK_NAMES
 
 Flags = argparse.Namespace  # what was typed; None for a flag that was not
 
-ARMS = ("rl", "loro", "random-data", "mix", "llm")
-ALL_ARMS = (*ARMS, "own-data")
+ARMS = ("rl", "loro", "guided", "random-data", "llm")
+ALL_ARMS = ("rl", "loro", "guided", "random-data", "mix", "llm", "own-data", "clone")
 SAMPLING = ("reasoning", "max_tokens", "temperature", "top_p")
 # The flags whose values a run keeps in its config.json.
 SETTINGS = (
@@ -103,7 +103,7 @@ class _Group:
 
 
 def _add_experiment(group: _Group) -> None:
-    arms = f"what is compared (default {','.join(ARMS)}; own-data can be added)"
+    arms = f"what is compared (default {','.join(ARMS)}; mix, own-data and clone can be added)"
     group.value("--arms", "LIST", _arms, arms)
     group.value("--seeds", "N", _positive, "independent repeats per arm (default 5)")
     group.value("--seed", "N", _natural, "the first of them; same seed, same bits (default 0)")

@@ -4,6 +4,8 @@
 2. pretrain: an agent learns from minibatches of D, without playing.
 3. finetune: the same agent goes on learning online.
 
+Guide: beyond the paper, a clone of D's policy beside the learner keeps what pretraining forgets.
+
 What LORO is compared with is in arms.py.
 """
 
@@ -15,7 +17,15 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from minloro.agents.agent import Agent, OneStepAgent, check_actions, pretraining, within_memory
+from minloro.agents.agent import (
+    Agent,
+    LateEncoding,
+    OneStepAgent,
+    Player,
+    check_actions,
+    pretraining,
+    within_memory,
+)
 from minloro.errors import UserError
 from minloro.llm.policy import LLMPolicy
 from minloro.llm.transcript import BudgetSpent, Transcript
@@ -27,10 +37,24 @@ from minloro.transitions import Transitions, from_rows, provenance
 if TYPE_CHECKING:
     import gymnasium as gym
 
+    from minloro.agents.clone import Clone
     from minloro.llm.model import LanguageModel
     from minloro.tasks.task import Task
 
 EVALUATE_EVERY = 200  # environment steps between two evaluations: one round of the paper
+FIRST_EPISODES = 20  # of the evaluation before the first online step: it costs no environment step
+
+# The rule of the guide. Chosen on seeds 0 to 4; tutorials/reference/decisions.md says what else was
+# tried.
+CLONE_RECENT = 10  # episodes of the clone that its worth is the mean of
+CLONE_OWN = 2  # episodes that the clone has played itself, before they may refute D's returns
+REFUTED = 2.0  # standard errors of the difference by which they must lie below D's for that
+LEARNER_RECENT = 5  # episodes of the learner
+CLONE_ERRORS = 1.0  # standard errors that are taken off the clone's mean
+LEARNER_ERRORS = 0.5  # and off the learner's: fewer, because it is still getting better
+EVERY = 2  # the learner plays at least one online episode of so many, and the first
+LEARNER = "learning agent"
+CLONE = "clone of D's policy"
 
 
 def collect(
@@ -108,13 +132,15 @@ def finetune(
     seed: int = 0,
     data_retention: str | float | None = None,
     evaluation_episodes: int = 1,
+    clone: Clone | None = None,
 ) -> list[EpisodeReturn]:
     """Learn online until `steps` environment steps are spent, those of D included.
 
     data_retention: "keep" leaves D in the buffer, "drop" does not, a number is D's share of every
-    minibatch; the default is the task's. Returns, in order: an evaluation before the first step,
-    every finished episode of the training, and evaluations of the greedy policy at every multiple
-    of EVALUATE_EVERY environment steps. Evaluating does not change the training.
+    minibatch; the default is the task's. clone: of D's policy, which then guides the agent.
+    Returns, in order: an evaluation before the first step, over at least FIRST_EPISODES episodes,
+    every finished episode of the training, and evaluations at every multiple of EVALUATE_EVERY
+    environment steps. Evaluating does not change the training.
     """
     if data_retention is None:
         data_retention = task.data_retention
@@ -124,26 +150,46 @@ def finetune(
         check_actions(agent, kept_data)
     agent = within_memory(agent, kept_data)
     start = 0 if data is None else len(data)
+    _check_budget(start, steps)
+    guide = None
+    if clone is not None and data is not None:
+        guide = Guide(agent, clone, returns_of_teacher(data, task.step_limit), task.threshold, seed)
+    env = task.make_env()
+    first_episodes = max(FIRST_EPISODES, evaluation_episodes)
+    returns = [evaluate_at(start, _evaluated(agent, guide), env, seed, 0, first_episodes)]
+    online = range(start + 1, steps + 1)
+    playing = play_and_learn(agent, task, online, kept_data, seed, data_share, guide)
+    for env_steps, finished_episode in playing:
+        if finished_episode is not None:
+            returns.append(finished_episode)
+        if env_steps % EVALUATE_EVERY == 0:
+            player = _evaluated(agent, guide)
+            grid_point = env_steps // EVALUATE_EVERY
+            found = evaluate_at(env_steps, player, env, seed, grid_point, evaluation_episodes)
+            returns.append(found)
+    return returns
+
+
+def _check_budget(start: int, steps: int) -> None:
     if start >= steps:
         raise UserError(
             f"D's {start} transitions use up the budget of {steps} steps: "
             "give more steps or less data"
         )
-    evaluation_env = task.make_env()
 
-    def evaluate_at(env_steps: int, grid_point: int) -> EpisodeReturn:
-        seeds = [stream_seed(seed, "evaluation", grid_point, k) for k in range(evaluation_episodes)]
-        episode_return, length = evaluate(agent, evaluation_env, seeds)
-        return EpisodeReturn("eval", "greedy policy", env_steps, episode_return, length)
 
-    returns = [evaluate_at(start, grid_point=0)]
-    playing = play_and_learn(agent, task, range(start + 1, steps + 1), kept_data, seed, data_share)
-    for env_steps, finished_episode in playing:
-        if finished_episode is not None:
-            returns.append(finished_episode)
-        if env_steps % EVALUATE_EVERY == 0:
-            returns.append(evaluate_at(env_steps, grid_point=env_steps // EVALUATE_EVERY))
-    return returns
+def _evaluated(agent: Agent, guide: Guide | None) -> Player:
+    return agent if guide is None else guide.better
+
+
+def evaluate_at(
+    env_steps: int, player: Player, env: gym.Env, seed: int, grid_point: int, episodes: int
+) -> EpisodeReturn:
+    """Evaluate a player; the seeds of the episodes depend on the run's seed and the grid point."""
+    seeds = [stream_seed(seed, "evaluation", grid_point, k) for k in range(episodes)]
+    name = CLONE if isinstance(player, ClonePlayer) else "greedy policy"
+    episode_return, length = evaluate(player, env, seeds)
+    return EpisodeReturn("eval", name, env_steps, episode_return, length)
 
 
 def play_and_learn(
@@ -153,11 +199,13 @@ def play_and_learn(
     kept_data: Transitions | None,
     seed: int,
     data_share: float | None,
+    guide: Guide | None = None,
 ) -> Iterator[tuple[int, EpisodeReturn | None]]:
     """Play and learn, one update per step as soon as the buffer holds a minibatch.
 
-    Yields, after every step, the number of environment steps so far and the episode that it
-    finished, if it finished one.
+    With a guide, the clone plays some of the episodes; the agent learns from all of them. Yields,
+    after every step, the number of environment steps so far and the episode that it finished, if it
+    finished one.
     """
     env = task.make_env()
     exploration = stream(seed, "exploration")
@@ -167,8 +215,9 @@ def play_and_learn(
     length = 0
     encoded = _reset(agent, env, seed, episode)
     buffer = online_buffer(task, agent, encoded, len(steps), kept_data)
+    player: Player = agent
     for env_steps in steps:
-        action = agent.act(encoded, exploration)
+        action = player.act(encoded, exploration)
         observation, reward, terminated, truncated, _ = env.step(action)
         next_encoded = agent.encode(observation)
         transition = (encoded, action, reward, next_encoded, terminated)
@@ -179,11 +228,135 @@ def play_and_learn(
         if not (terminated or truncated):
             yield env_steps, None
             continue
-        yield env_steps, EpisodeReturn("train", "learning agent", env_steps, episode_return, length)
+        name = LEARNER if player is agent else CLONE
         episode += 1
+        if guide is not None:
+            guide.remember(player, episode_return)
+            player = guide.player(episode)
+        yield env_steps, EpisodeReturn("train", name, env_steps, episode_return, length)
         episode_return = 0.0
         length = 0
         encoded = _reset(agent, env, seed, episode)
+
+
+class Guide:
+    """Two players, the learner and a clone of D's policy: whoever has earned more plays.
+
+    What D is worth is found out by playing. The rule:
+
+    1. The learner plays the first online episode, and at least one of EVERY. It learns from all
+       episodes, whoever plays them.
+    2. The better one plays the other episodes and is evaluated. A player's worth is the mean return
+       of its last episodes, CLONE_RECENT or LEARNER_RECENT of them, less some standard errors. D's
+       own returns count as the clone's first, until its own are clearly worse: a clone may be worse
+       than its teacher. A tie goes to the learner.
+    3. Before the learner has finished an episode, the clone is evaluated if D's best episode
+       reaches the task's threshold.
+    4. In a state that D never shows, a table's clone leaves the action to the learner. A clone that
+       cannot stand for D's player is not used at all: FAMILIAR and EXPLAINED in agents/clone.py.
+
+    A poor clone loses after one episode of the learner, and all is as if it had never been there.
+
+    Sources: Zhang, Xu and Yu (2023), "Policy Expansion for Bridging Offline-to-Online Reinforcement
+    Learning", keeps both policies, too, and chooses at every step by the learner's values. Here:
+    per episode and by returns, because these values are what pretraining gets wrong. Uchendu et al.
+    (2023), "Jump-Start Reinforcement Learning", let a guide play the first part of an episode.
+    """
+
+    def __init__(
+        self, agent: Agent, clone: Clone, data_returns: np.ndarray, threshold: float, seed: int
+    ):
+        self.agent = agent
+        self.clone = ClonePlayer(agent, clone, seed)
+        self.data_returns = data_returns.tolist()
+        self.clone_returns: list[float] = []
+        self.learner_returns: list[float] = []
+        self._trusted_at_first = data_returns.max() >= threshold
+
+    @property
+    def better(self) -> Player:
+        """The player that has earned more lately: it is the one that is evaluated."""
+        return self.clone if self._clone_leads() else self.agent
+
+    def player(self, episode: int) -> Player:
+        """Return who plays the online episode of this number."""
+        return self.agent if episode % EVERY == 0 else self.better
+
+    def remember(self, player: Player, episode_return: float) -> None:
+        """Note what a player has earned in an episode of training."""
+        returns = self.learner_returns if player is self.agent else self.clone_returns
+        returns.append(episode_return)
+
+    def _clone_leads(self) -> bool:
+        if not self.clone.clone.usable:
+            return False
+        if not self.learner_returns:
+            return bool(self._trusted_at_first)
+        mean, error = mean_and_error(self._clones())
+        clone_worth = mean - CLONE_ERRORS * error
+        mean, error = mean_and_error(self.learner_returns[-LEARNER_RECENT:])
+        lead = clone_worth - (mean - LEARNER_ERRORS * error)
+        return lead > 1e-9 * max(1.0, abs(clone_worth))  # rounding makes no lead
+
+    def _clones(self) -> list[float]:
+        """Return the last episodes of the clone, those of D first, until they are refuted."""
+        own = self.clone_returns
+        if len(own) >= CLONE_OWN:
+            own_mean, own_error = mean_and_error(own[-CLONE_RECENT:])
+            data_mean, data_error = mean_and_error(self.data_returns)
+            if own_mean + REFUTED * np.hypot(own_error, data_error) < data_mean:
+                return own[-CLONE_RECENT:]
+        return (self.data_returns + own)[-CLONE_RECENT:]
+
+
+def mean_and_error(returns: list[float]) -> tuple[float, float]:
+    """Return the mean and its standard error; the error of a single return is taken as 0."""
+    n = len(returns)
+    mean = float(np.mean(returns))
+    if n == 1:
+        return mean, 0.0
+    return mean, float(np.std(returns, ddof=1) / np.sqrt(n))
+
+
+class ClonePlayer:
+    """A clone that plays: with a generator it explores as the agent does, without one it does not.
+
+    agent: acts in its place in a state that the clone cannot know.
+    """
+
+    def __init__(self, agent: Agent, clone: Clone, seed: int = 0):
+        self.agent = agent
+        self.clone = clone
+        self.encode = agent.encode
+        learner = agent.agent if isinstance(agent, LateEncoding) else agent
+        self._features = learner.encode if isinstance(agent, LateEncoding) else None
+        self._epsilon = getattr(learner, "epsilon", 0.0)
+        self._n_actions = getattr(learner, "n_actions", 0)
+        self._rng = stream(seed, "clone's actions")  # of evaluations
+
+    def act(self, encoded: Any, rng: np.random.Generator | None = None) -> Any:
+        """Return the clone's action, or with a generator one that explores."""
+        features = encoded if self._features is None else self._features(encoded)
+        if rng is None:
+            action = self.clone.best(features, self._rng)
+        elif self._epsilon and rng.random() < self._epsilon:
+            return int(rng.integers(self._n_actions))
+        else:
+            action = self.clone.sample(features, rng)
+        return self.agent.act(encoded, rng) if action is None else action
+
+
+def returns_of_teacher(data: Transitions, step_limit: int) -> np.ndarray:
+    """Return (E,) what D's episodes would have earned in the task.
+
+    If the first transition of every episode is missing in D, its reward is taken to be that of the
+    second: without it, a teacher that always fails would look one step better than it is.
+    """
+    returns = data.returns_at(step_limit)
+    if not data.metadata.get("first_transition_dropped"):
+        return returns
+    first_rows = np.cumsum(data.episode_lengths) - data.episode_lengths
+    return returns + data.rewards[first_rows][: len(returns)]
 
 
 def learn(

@@ -14,7 +14,7 @@ from minloro.errors import UserError
 from minloro.transitions import Transitions
 
 if TYPE_CHECKING:
-    from minloro.agents.agent import Agent
+    from minloro.agents.agent import Player
     from minloro.tasks.task import Task
 
 LONGEST_WAIT = 5.0  # seconds that an interrupted collection waits for answers on their way
@@ -92,7 +92,7 @@ def play_episodes(
     return played
 
 
-def evaluate(agent: Agent, env: gym.Env, seeds: Iterable[int]) -> tuple[float, float]:
+def evaluate(agent: Player, env: gym.Env, seeds: Iterable[int]) -> tuple[float, float]:
     """Play one episode per seed with the greedy policy; return the mean return and mean length.
 
     Nothing is stored or learned, and no generator of the training is touched.
@@ -117,7 +117,7 @@ def evaluate(agent: Agent, env: gym.Env, seeds: Iterable[int]) -> tuple[float, f
     return float(np.mean(returns)), float(np.mean(lengths))
 
 
-def _check_action(agent: Agent, space: gym.Space, action: Any) -> None:
+def _check_action(agent: Player, space: gym.Space, action: Any) -> None:
     """Raise UserError if an agent acts in another kind of action space."""
     if isinstance(space, gym.spaces.Discrete):
         fits = space.contains(action)

@@ -117,7 +117,7 @@ def test_one_file_and_one_line_are_a_task(package, tmp_path):
     assert "corridor (Corridor): 400 environment steps" in done.stdout
     with open(out / "returns.csv", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert {row["arm"] for row in rows} == {"rl", "loro", "random-data", "mix", "llm"}
+    assert {row["arm"] for row in rows} == {"rl", "loro", "guided", "random-data", "llm"}
     returns = [float(row["episode_return"]) for row in rows]
     assert -20 <= min(returns) and max(returns) <= -3
     assert json.loads((out / "config.json").read_text())["task"] == "corridor"

@@ -48,7 +48,7 @@ def refused(capsys, *argv, status=2):
 
 def test_the_names_in_the_help_are_those_of_the_package(capsys):
     assert TASK_NAMES == minloro.TASK_NAMES
-    assert ALL_ARMS == (*ARMS, arms.OWN_DATA)
+    assert {*ARMS, "mix", arms.OWN_DATA, arms.CLONED} == set(ALL_ARMS)
     assert set(arms.PRETRAINED) < set(ALL_ARMS)
     with pytest.raises(SystemExit) as stop:
         main(["--help"])
@@ -228,7 +228,7 @@ def test_same_seed_same_bits_whatever_the_number_of_processes(tmp_path):
     one, three = (contents(folder) for folder in folders)
     names = "config.json rollouts.npz llm.jsonl returns.csv summary.json".split()
     names.append("learning_curves.png")
-    for arm in ("rl", "loro", "random-data", "mix"):
+    for arm in ("rl", "loro", "guided", "random-data"):
         names += [f"agents/{arm}-0.npz", f"agents/{arm}-1.npz"]
     assert one.keys() == three.keys() == {Path(name) for name in names}
     for name in one:

@@ -10,6 +10,7 @@ from conftest import remember
 
 import minloro
 from minloro import arms, loro, rollout
+from minloro.agents.clone import SoftmaxClone
 from minloro.arms import Job, run_arm
 from minloro.errors import UserError
 from minloro.llm.model import Reply
@@ -196,7 +197,8 @@ def test_evaluation_seeds_differ_from_point_to_point_and_agree_between_arms(
         runs.append(list(seeds))
     assert runs[0] == runs[1] and not set(runs[0]) & set(runs[2])
     flat = [s for point in runs[0] for s in point]
-    assert len(flat) == 12 and len(set(flat)) == 12
+    assert [len(point) for point in runs[0]] == [loro.FIRST_EPISODES] + [2] * 5
+    assert len(set(flat)) == len(flat) == loro.FIRST_EPISODES + 10
 
 
 def test_evaluating_changes_nothing(cartpole, monkeypatch):
@@ -283,20 +285,25 @@ def test_what_each_arm_does(cartpole, small_data, monkeypatch):
     def pretrain(agent, data, updates, seed):
         pretrained.append((data, updates))
 
-    def finetune(agent, task, steps, data, seed, data_retention):
-        finetuned.append((steps, data, data_retention))
-        return real(agent, task, steps, data, seed, data_retention)
+    def finetune(agent, task, steps, data, seed, data_retention, clone):
+        finetuned.append((steps, data, data_retention, clone))
+        return real(agent, task, steps, data, seed, data_retention, clone=clone)
 
     monkeypatch.setattr(arms, "pretrain", pretrain)
     monkeypatch.setattr(arms, "finetune", finetune)
-    for arm in ("rl", "loro", "random-data", "mix"):
+    for arm in ("rl", "loro", "random-data", "mix", "guided"):
         run_arm(Job(cartpole, arm, 0, 400, small_data, updates=7, data_retention="drop"))
-    rl, loro_, control, mix = finetuned
-    assert rl == (400, None, "drop")
-    assert loro_ == (400, small_data, "drop") and pretrained[0] == (small_data, 7)
+    rl, loro_, control, mix, guided = finetuned
+    assert rl == (400, None, "drop", None)
+    assert loro_ == (400, small_data, "drop", None) and pretrained[0] == (small_data, 7)
+    assert guided[:3] == loro_[:3] and pretrained[2] == pretrained[0]
+    assert isinstance(guided[3], SoftmaxClone)
     assert control[1] is not small_data and len(control[1]) == len(small_data)
     assert control[1].behaviour == "uniformly random policy" and pretrained[1] == (control[1], 7)
-    assert mix == (400, small_data, "keep") and len(pretrained) == 2
+    assert mix == (400, small_data, "keep", None) and len(pretrained) == 3
+
+
+TAUGHT = ("rl", "mix", "loro", "random-data", "guided")
 
 
 def arrays_of(dictionaries):
@@ -314,18 +321,18 @@ def test_the_arms_and_seeds_share_nothing(cartpole, small_data, monkeypatch):
     initial_weights = []
     real = arms.finetune
 
-    def finetune(agent, *arguments):
+    def finetune(agent, *arguments, clone):
         initial_weights.append(agent.weights.tobytes())
-        return real(agent, *arguments)
+        return real(agent, *arguments, clone=clone)
 
     monkeypatch.setattr(arms, "finetune", finetune)
-    jobs = [(arm, seed) for arm in ("rl", "mix", "loro", "random-data") for seed in (0, 1)]
+    jobs = [(arm, seed) for arm in TAUGHT for seed in (0, 1)]
     together = {key: run_arm(job(cartpole, *key, small_data))[0] for key in jobs}
 
-    # All are still alive, so that ids are unique. Four of the agents were pretrained as well.
+    # All are still alive, so that ids are unique. Six of the agents were pretrained as well.
     assert len({id(agent) for agent in agents}) == len(agents) == len(jobs)
     assert len({id(env.unwrapped) for env in environments}) == len(environments)
-    assert len({id(buffer) for buffer in buffers}) == len(buffers) == len(jobs) + 4
+    assert len({id(buffer) for buffer in buffers}) == len(buffers) == len(jobs) + 6
     arrays = [*arrays_of(vars(agent) for agent in agents)]
     arrays += arrays_of(buffer._columns for buffer in buffers)
     for i, array in enumerate(arrays):
@@ -364,7 +371,8 @@ def test_arms_share_the_environments_luck_and_seeds_do_not(cartpole, small_data,
     rl, loro_, mix = (all_resets(arm, 0) for arm in ("rl", "loro", "mix"))
     other = all_resets("rl", 1)
     assert None not in rl
-    assert rl[:2] == loro_[:2] == mix[:2]  # the first evaluation and the first training episode
+    first = loro.FIRST_EPISODES + 1  # the first evaluation and the first training episode
+    assert rl[:first] == loro_[:first] == mix[:first]
     assert set(mix) <= set(rl) | set(loro_) | set(mix)
     # Training and evaluation, and any two episodes, start differently.
     assert len(set(rl)) == len(rl)
@@ -379,9 +387,9 @@ def test_seeds_differ_in_pretraining_and_in_random_data(cartpole, small_data, mo
     for arm, seed in (("loro", 0), ("loro", 1), ("random-data", 0), ("random-data", 1)):
         used = []
 
-        def finetune(agent, task, steps, kept_data, *rest, used=used):
+        def finetune(agent, task, steps, kept_data, *rest, used=used, clone):
             used.append(kept_data)
-            return real(agent, task, steps, kept_data, *rest)
+            return real(agent, task, steps, kept_data, *rest, clone=clone)
 
         with monkeypatch.context() as patch:
             patch.setattr(arms, "finetune", finetune)

@@ -17,9 +17,11 @@ from minloro.bench.metrics import (
     metric_bounds,
     metrics_by_arm,
     seed_metrics,
+    takeover_step,
 )
 from minloro.bench.statistics import difference, interval, t_quantile
 from minloro.cli import main
+from minloro.loro import CLONE
 from minloro.rollout import EpisodeReturn
 
 QUANTILES = {1: 12.7062, 2: 4.3027, 4: 2.7764, 9: 2.2622, 19: 2.0930, 29: 2.0452, 120: 1.9799}
@@ -126,6 +128,7 @@ def test_the_metrics_of_an_arm_without_data():
         "mean_return": np.mean(range(10, 30)),
         "online_mean_return": np.mean(range(10, 30)),
         "final_return": np.mean(range(20, 30)),
+        "training_return": None,  # no episode of training is among the rows
         "paper_cumulative_reward": sum(range(10, 30)),
         "steps_to_threshold": 1400,  # the mean of 16 … 25 is 20.5; of 15 … 24 it is 19.5
     }
@@ -152,6 +155,42 @@ def test_a_grid_point_at_the_end_of_the_data_belongs_to_the_data():
     metrics = seed_metrics(rows, 800, 10.0, 2, online_points=2, threshold=5)
     assert metrics["mean_return"] == (10 + 10 + 1 + 2) / 4
     assert metrics["online_mean_return"] == 1.5
+
+
+def test_what_is_earned_while_learning_is_of_the_online_rounds_that_count():
+    """D has 450 steps, three online rounds count: up to step 1,050, that one included."""
+
+    def trained(step, episode_return):
+        return EpisodeReturn("train", "learning agent", step, episode_return, 100)
+
+    rows = [
+        EpisodeReturn("llm", "x", 450, 1e6, 450),
+        *evaluations(450, 1e6, 1e6, 1e6, 1e6),
+        *[trained(500, 1.0), trained(1050, 5.0), trained(1051, 1e6)],
+    ]
+    metrics = seed_metrics(rows, 1200, 0.0, 1, online_points=3, threshold=0)
+    assert metrics["training_return"] == 3.0
+    assert seed_metrics(rows, 1200, 0.0, 1, 0, 0)["training_return"] is None
+
+
+@pytest.mark.parametrize(
+    ("players", "expected"),
+    [
+        ("llll", None),  # the learner from the beginning
+        ("cccc", None),  # never
+        ("clll", 200),
+        ("cclcl", 800),  # for good
+        ("lclc", None),
+        ("lcll", 400),
+    ],
+)
+def test_where_the_learner_takes_over_for_good(players, expected):
+    names = {"l": "greedy policy", "c": CLONE}
+    rows = [
+        row._replace(behaviour=names[player])
+        for player, row in zip(players, evaluations(0, *[1.0] * len(players)), strict=True)
+    ]
+    assert takeover_step(rows) == expected
 
 
 def test_what_the_budget_does_not_hold_is_null():
@@ -210,7 +249,8 @@ def test_intervals_of_returns_and_of_steps_stay_within_what_is_possible(cartpole
     """Returns of cartpole lie between 0 and 200; the threshold is reached within the budget."""
     rows = {}
     for seed, returns in enumerate(([200.0] * 31, [0.0] * 10 + [200.0] * 21)):
-        rows["rl", seed] = evaluations(0, *returns)
+        trained = [EpisodeReturn("train", "learning agent", 150, 200.0 * seed, 150)]
+        rows["rl", seed] = trained + evaluations(0, *returns)
     summary = report.summarize(cartpole, 6000, rows, {})["arms"]["rl"]
     free = arm_metrics(metrics_by_arm(cartpole, 6000, rows, {})["rl"])
     for name in METRICS:
@@ -287,7 +327,7 @@ def test_the_files_have_their_columns_and_names(finished_run):
     assert list(rows[0]) == CSV_COLUMNS
     assert {row["phase"] for row in rows} == {"llm", "train", "eval"}
     assert list(summary) == ["task", "steps", "data", "arms", "difference", "llm"]
-    assert list(summary["arms"]) == ["rl", "loro", "random-data", "mix", "llm"]
+    assert list(summary["arms"]) == ["rl", "loro", "guided", "random-data", "llm"]
     assert set(summary["llm"]) >= {"model", "calls", "parse_failures", "tokens"}
 
 
@@ -301,7 +341,7 @@ def test_the_summary_recomputed_from_the_csv(finished_run):
     assert summary["data"]["mean_return"] == pytest.approx(np.mean(list(data_returns.values())))
     assert summary["data"]["cost"] == sum(data_returns.values())
     means = {}
-    for arm in ("rl", "loro", "random-data", "mix"):
+    for arm in ("rl", "loro", "guided", "random-data"):
         for seed in (0, 1):
             start = min(file.returns(arm, seed, "eval"))
             assert start == (0 if arm == "rl" else n_data)
@@ -350,7 +390,7 @@ def test_the_table_fits_into_a_hundred_columns(finished_run, cartpole):
     summary = json.loads((finished_run / "summary.json").read_text())
     text = report.summary_text(cartpole, summary)
     assert max(map(len, text.splitlines())) <= 100
-    for arm in ("rl", "loro", "random-data", "mix", "llm"):
+    for arm in ("rl", "loro", "guided", "random-data", "llm"):
         assert sum(line.startswith(f"{arm} ") for line in text.splitlines()) >= 2
     assert "loro - random-data" in text and "indicative: " in text
 

@@ -21,15 +21,16 @@ ORDER = """
     errors randomness files
     transitions replay dynamics
     agents.agent agents.checkpoint agents.features agents.tabular agents.linear agents.mlp
-    agents.actor_critic
+    agents.actor_critic agents.clone
     llm.model llm.prompt llm.key llm.answer llm.client llm.transcript llm.standin llm.policy
     tasks.task tasks.words tasks.gridtext
     tasks.cartpole tasks.mountaincar tasks.acrobot tasks.pendulum
     tasks.frozenlake tasks.cliffwalking tasks.taxi tasks.pong
     tasks.registry
     rollout loro arms coverage
-    bench.statistics bench.metrics bench.text bench.report bench.plot bench.maps bench.sweep
-    bench.folder bench.progress bench.settings bench.run bench.doctor bench.paper_table bench.paper
+    bench.statistics bench.metrics bench.text bench.report bench.plot bench.panels bench.maps
+    bench.sweep bench.folder bench.progress bench.settings bench.run bench.doctor
+    bench.paper_table bench.paper
     flags flag_settings commands cli __main__
 """.split()
 COMMAND_LINE = {"flags", "flag_settings", "commands", "cli", "__main__"}
@@ -150,7 +151,7 @@ def test_who_knows_whom(name):
 def test_heavy_packages_are_imported_in_few_places():
     for name, path in MODULES.items():
         packages = {module.partition(".")[0] for module in imported(path)}
-        if name not in ("bench.plot", "bench.maps"):
+        if name not in ("bench.plot", "bench.panels", "bench.maps"):
             assert "matplotlib" not in packages, name
         if name != "flags":
             assert "argparse" not in packages, name
@@ -218,8 +219,8 @@ def test_modules_stay_small():
 
 def test_the_two_floors_do_not_grow_unnoticed():
     """The design asks for about 2,700 and 2,000. Nothing is folded to get there."""
-    assert sum(SIZES[name] for name in METHOD) <= 3_100
-    assert sum(SIZES[name] for name in BENCH) <= 2_300
+    assert sum(SIZES[name] for name in METHOD) <= 3_400
+    assert sum(SIZES[name] for name in BENCH) <= 2_350
 
 
 def test_functions_are_short():

@@ -18,17 +18,21 @@ from minloro.transitions import Minibatch, Transitions
 MOST_FEATURES = 2**25
 
 
-class Agent(Protocol):
-    """A learner with a policy."""
-
-    # Rows of a minibatch. 0: the agent is a OneStepAgent and is never given a minibatch.
-    batch_size: int
+class Player(Protocol):
+    """Anything that plays: an agent, or a clone of another player."""
 
     def encode(self, observations: Any, /) -> Any:
         """Return what `act` and `update` take and the replay buffer stores, for one or many."""
 
     def act(self, encoded: Any, rng: np.random.Generator | None = None, /) -> Any:
         """Return the greedy action, or with a generator an action that explores."""
+
+
+class Agent(Player, Protocol):
+    """A learner with a policy."""
+
+    # Rows of a minibatch. 0: the agent is a OneStepAgent and is never given a minibatch.
+    batch_size: int
 
     def update(self, batch: Minibatch, rng: np.random.Generator, /) -> np.ndarray:
         """Take one learning step on a minibatch of encoded observations; return its td_error."""

@@ -14,7 +14,7 @@ import numpy as np
 
 from minloro.arms import OWN_DATA
 from minloro.bench.statistics import Bounds, Interval, interval
-from minloro.loro import EVALUATE_EVERY
+from minloro.loro import CLONE, EVALUATE_EVERY
 
 if TYPE_CHECKING:
     from minloro.rollout import EpisodeReturn
@@ -32,6 +32,7 @@ METRICS = (
     "mean_return",
     "online_mean_return",
     "final_return",
+    "training_return",
     "paper_cumulative_reward",
 )
 WINDOW = 10  # evaluations that the final return and the threshold are means of
@@ -70,6 +71,7 @@ def seed_metrics(
         "mean_return": float(np.mean(every_point)),
         "online_mean_return": float(np.mean(matched)) if matched else None,
         "final_return": float(np.mean(returns[-WINDOW:])) if len(returns) else None,
+        "training_return": _training_return(rows, first.env_steps, online_points),
         "paper_cumulative_reward": paper_sum,
         "steps_to_threshold": _steps_to_threshold(online, returns, threshold),
     }
@@ -90,6 +92,15 @@ def _first_online_returns(
     return found
 
 
+def _training_return(
+    rows: Sequence[EpisodeReturn], start: float, online_points: int
+) -> float | None:
+    """Return the mean return of the training episodes that ended in those online rounds."""
+    end = start + online_points * EVALUATE_EVERY
+    found = [row.episode_return for row in rows if row.phase == "train" and row.env_steps <= end]
+    return float(np.mean(found)) if found else None
+
+
 def _steps_to_threshold(
     online: Sequence[EpisodeReturn], returns: np.ndarray, threshold: float
 ) -> int | None:
@@ -107,7 +118,20 @@ def llm_metrics(data_mean: float, paper_sum: float) -> Metrics:
     paper_sum: its sum over all rounds.
     """
     metrics: Metrics = dict.fromkeys(METRICS, data_mean)
-    return metrics | {"steps_to_threshold": None, "paper_cumulative_reward": float(paper_sum)}
+    metrics |= {"training_return": None, "steps_to_threshold": None}
+    return metrics | {"paper_cumulative_reward": float(paper_sum)}
+
+
+def takeover_step(rows: Sequence[EpisodeReturn]) -> int | None:
+    """Return from which evaluation on the learner, no longer D's clone, is the one evaluated.
+
+    None if the clone was never evaluated, or if it still was at the end.
+    """
+    evaluations = [row for row in rows if row.phase == "eval"]
+    by_clone = [place for place, row in enumerate(evaluations) if row.behaviour == CLONE]
+    if not by_clone or by_clone[-1] + 1 == len(evaluations):
+        return None
+    return evaluations[by_clone[-1] + 1].env_steps
 
 
 def metrics_by_arm(

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from minloro.arms import OWN_DATA, PRETRAINED
-from minloro.bench import plot
+from minloro.bench import panels
 from minloro.bench.folder import RunFolder
 from minloro.bench.paper_table import COLUMNS, STAND_IN, compare, markdown
 from minloro.bench.progress import Progress
@@ -227,15 +227,15 @@ def _write(
     write_csv(folder / "paper.csv", COLUMNS, ([row[name] for name in COLUMNS] for row in rows))
     write_text(folder / "paper.md", markdown(plan.labels, plan.seeds, rows))
     sums = [row for row in rows if row["measure"] == "paper_cumulative_reward"]
-    plot.save_sums(folder / "sums.png", sums)
+    panels.save_sums(folder / "sums.png", sums)
     for label in plan.labels:
-        panels = []
+        shown = []
         for task in TASKS:
             if (task, label) in results:
                 column = results[task, label]
                 returns = results[task, "rl"].returns | column.returns
-                panels.append((make_task(task), returns, column.summary))
-        plot.save_panels(folder / f"curves-{label}.png", panels)
+                shown.append((make_task(task), returns, column.summary))
+        panels.save_panels(folder / f"curves-{label}.png", shown)
 
 
 def read_columns(texts: Sequence[str]) -> dict[str, str]:

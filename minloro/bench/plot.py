@@ -1,13 +1,13 @@
 """Learning curves and comparisons. Functions take an Axes and return it.
 
-matplotlib is imported here and in maps.py only.
+matplotlib is imported here, in panels.py and in maps.py only.
 """
 
 from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ if "ipykernel" not in sys.modules:  # a notebook shows its figures; everywhere e
 import matplotlib.pyplot as plt
 import numpy as np
 
-from minloro.bench.metrics import Curve, evaluation_curve, mean_curve
+from minloro.bench.metrics import Curve, evaluation_curve, mean_curve, takeover_step
 from minloro.bench.statistics import Bounds, Interval
 from minloro.bench.text import format_count
 from minloro.files import replace_file
@@ -70,13 +70,8 @@ STYLE: dict[Any, Any] = {
 DATA_COLOUR = "#FBEFCB"
 STEPS_LABEL = "environment steps, D's included"
 MARKERS_PER_CURVE = 4
+TAKEOVER = "the learner has taken over (median seed)"
 MOST_SEED_LINES = 5  # with more seeds, only their mean and its band are drawn
-
-MOST_COLUMNS = 3  # of panels
-PANEL_ARMS = ("rl", "loro", "guided", "random-data", "llm")  # more arms hide one another
-PANEL_WINDOW = 5  # evaluations per point
-MODEL_MARKERS = "osv^P*"  # one per column of the comparison
-IN_OWN_PLACE: dict[str, Any] = {"loc": "center left", "frameon": False, "alignment": "left"}
 
 
 def learning_curves(
@@ -110,6 +105,7 @@ def learning_curves(
         label = f"{arm} (n = {len(of_arm)})"
         stagger = (place + 0.5) / len(curves)
         heights += _draw_mean(ax, arm, steps, intervals, label, stagger)
+        _mark_takeover(ax, arm, returns, steps, [found["mean"] for found in intervals])
     if llm_return is not None and any(arm == "llm" for arm, _ in returns):
         ax.axhline(llm_return, label="llm: mean return of D", **_line_style("llm"))
         heights.append(llm_return)
@@ -117,15 +113,16 @@ def learning_curves(
         ax.axvspan(0, data_steps, color=DATA_COLOUR, zorder=0, linewidth=0, label="D is collected")
     _fit(ax, heights)
     ax.set_xlabel(STEPS_LABEL)
-    ax.set_ylabel(_return_label(window))
-    _tidy(ax)
+    ax.set_ylabel(return_label(window))
+    tidy(ax)
     if legend_columns:
         addition = "; thin lines: seeds" if thin_lines else ""
         _legend_below(ax, legend_columns, f"mean over n seeds, 95% band{addition}")
     return ax
 
 
-def _return_label(window: int) -> str:
+def return_label(window: int) -> str:
+    """Return the label of the axis of returns; window: evaluations per point."""
     smoothed = f",\nmean of the last {window} evaluations" if window > 1 else ""
     return f"return of the greedy policy{smoothed}"
 
@@ -177,6 +174,29 @@ def _draw_mean(
     return means
 
 
+def _mark_takeover(
+    ax: Axes, arm: str, returns: Returns, steps: list[float], means: list[float]
+) -> None:
+    """Mark with a star where the learner takes over from the clone for good, if most seeds do."""
+    of_seeds = [takeover_step(rows) for (name, _), rows in returns.items() if name == arm]
+    taken = sorted(step for step in of_seeds if step is not None)
+    if 2 * len(taken) <= len(of_seeds):
+        return
+    place = taken[len(of_seeds) // 2]
+    height = np.interp(place, steps, means)
+    ax.plot(
+        place,
+        height,
+        "*",
+        markersize=16,
+        color=COLOURS[arm],
+        markeredgecolor="black",
+        zorder=4,
+        linestyle="none",
+        label=f"{arm}: {TAKEOVER}",
+    )
+
+
 def _marked(steps: list[float], stagger: float) -> list[int]:
     """Return the points that get a marker: the first, and some at places of the arm's own."""
     places = steps[-1] * (np.arange(MARKERS_PER_CURVE) + stagger) / MARKERS_PER_CURVE
@@ -218,12 +238,12 @@ def mean_intervals(ax: Axes, summary: Mapping[str, Any]) -> Axes:
     for row, arm in enumerate(arms):
         metrics = summary["arms"][arm]
         colour = COLOURS[arm]
-        _mark(ax, metrics["mean_return"], row - 0.16, "o", colour, colour)
-        _mark(ax, metrics["online_mean_return"], row + 0.16, "D", colour, "white")
+        mark(ax, metrics["mean_return"], row - 0.16, "o", colour, colour)
+        mark(ax, metrics["online_mean_return"], row + 0.16, "D", colour, "white")
     ax.set_yticks(range(len(arms)), arms)
     ax.set_ylim(len(arms) - 0.4, -0.6)
     ax.set_xlabel("mean of the evaluations, 95% interval")
-    _tidy(ax)
+    tidy(ax)
     for marker, face, label in (
         ("o", "black", "over equal environment steps"),
         ("D", "white", "over equal online steps"),
@@ -233,7 +253,7 @@ def mean_intervals(ax: Axes, summary: Mapping[str, Any]) -> Axes:
     return ax
 
 
-def _mark(ax: Axes, metric: Mapping[str, Any], y: float, marker: str, edge: str, face: str) -> None:
+def mark(ax: Axes, metric: Mapping[str, Any], y: float, marker: str, edge: str, face: str) -> None:
     """Mark a mean and its interval, if there are any."""
     mean = metric["mean"]
     if mean is None:
@@ -281,98 +301,6 @@ def save_learning_curves(
         save_figure(figure, path)
 
 
-def save_panels(path: str | Path, panels: Sequence[tuple[Task, Returns, Any]]) -> None:
-    """Write the learning curves of several tasks; panels: (task, returns, summary).
-
-    They show the arms that read well together, and no lines of seeds.
-    """
-    with plt.rc_context(STYLE):
-        figure, axes, legend_ax = _panels(len(panels), height=2.8)
-        for ax, (task, returns, summary) in zip(axes, panels, strict=True):
-            data = summary["data"]
-            learning_curves(
-                ax,
-                {key: rows for key, rows in returns.items() if key[0] in PANEL_ARMS},
-                data["transitions"],
-                data["mean_return"],
-                window=PANEL_WINDOW,
-                return_range=task.return_range,
-                seed_lines=False,
-                legend_columns=0,
-            )
-            ax.set(xlabel="", ylabel="")
-            ax.set_title(f"{task.name}, D: {format_count(data['transitions'])} steps", loc="left")
-            ax.locator_params(axis="x", nbins=3)
-        handles, labels = axes[0].get_legend_handles_labels()
-        legend_ax.legend(handles, labels, title="mean over n seeds,\n95% band", **IN_OWN_PLACE)
-        figure.supxlabel(STEPS_LABEL, fontsize="medium")
-        figure.supylabel(_return_label(PANEL_WINDOW), fontsize="medium", multialignment="center")
-        source = panels[0][2]["data"]["source"]
-        figure.suptitle(f"D: {source}", x=0.01, ha="left", parse_math=False)
-        save_figure(figure, path)
-
-
-def save_sums(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write every arm's sum over the rounds with its interval, one panel per task.
-
-    rows: of paper.csv, of the measure paper_cumulative_reward. Published numbers stand beside them
-    if they are sums over as many rounds.
-    """
-    rows = [row for row in rows if row["arm"] in COLOURS]
-    tasks = list(dict.fromkeys(row["task"] for row in rows))
-    columns = list(dict.fromkeys(row["column"] for row in rows))
-    arms = [arm for arm in COLOURS if any(row["arm"] == arm for row in rows)]
-    with plt.rc_context(STYLE):
-        figure, axes, legend_ax = _panels(len(tasks), height=0.9 + 0.34 * len(arms))
-        for place, (ax, task) in enumerate(zip(axes, tasks, strict=True)):
-            own = [row for row in rows if row["task"] == task]
-            _draw_sums(ax, own, arms, columns)
-            ax.set_title(f"{task}, {own[0]['rounds']} rounds", loc="left")
-            if place % MOST_COLUMNS:
-                ax.set_yticklabels([])
-        for column in columns:
-            legend_ax.plot([], [], _model_marker(column, columns), color="black", label=column)
-        legend_ax.plot([], [], "D", color="0.4", markerfacecolor="none", label="published")
-        legend_ax.legend(title="mean, 95% interval", **IN_OWN_PLACE)
-        figure.supxlabel("sum over the rounds, by the paper's accounting", fontsize="medium")
-        save_figure(figure, path)
-
-
-def _draw_sums(
-    ax: Axes, rows: Sequence[Mapping[str, Any]], arms: list[str], columns: list[str]
-) -> None:
-    """Draw the sums of one task: one line per arm, the columns side by side in it."""
-    for row in rows:
-        line = arms.index(row["arm"])
-        shift = 0.7 * (columns.index(row["column"]) + 0.5) / len(columns) - 0.35
-        colour = COLOURS[row["arm"]]
-        _mark(ax, row, line + shift, _model_marker(row["column"], columns), colour, colour)
-        if row["published"] is not None and row["published_rounds"] == row["rounds"]:
-            ax.plot(row["published"], line, "D", color="0.4", markerfacecolor="none", zorder=3)
-    ax.set_yticks(range(len(arms)), arms)
-    ax.set_ylim(len(arms) - 0.4, -0.6)
-    ax.locator_params(axis="x", nbins=3)
-    ax.xaxis.set_major_formatter("{x:,.0f}")
-    _tidy(ax)
-
-
-def _model_marker(column: str, columns: list[str]) -> str:
-    return MODEL_MARKERS[columns.index(column) % len(MODEL_MARKERS)]
-
-
-def _panels(n: int, height: float) -> tuple[Figure, list[Axes], Axes]:
-    """Return a figure, n Axes for panels of that height in inches, and one for the legend."""
-    columns = min(n + 1, MOST_COLUMNS)
-    rows = n // columns + 1
-    figure, grid = plt.subplots(
-        rows, columns, figsize=(WIDTH, height * rows), layout="constrained", squeeze=False
-    )
-    for ax in grid.flat[n:]:
-        ax.set_axis_off()
-    axes = list(grid.flat)
-    return figure, axes[:n], axes[n]
-
-
 def save_figure(figure: Figure, path: str | Path) -> None:
     """Write a figure as PNG and close it."""
     with warnings.catch_warnings():
@@ -381,7 +309,8 @@ def save_figure(figure: Figure, path: str | Path) -> None:
     plt.close(figure)
 
 
-def _tidy(ax: Axes) -> None:
+def tidy(ax: Axes) -> None:
+    """Draw a faint grid below the curves, and no frame above and to the right."""
     ax.grid(color="0.92", linewidth=0.6)
     ax.set_axisbelow(True)
     ax.spines[["top", "right"]].set_visible(False)

@@ -18,7 +18,13 @@ if TYPE_CHECKING:
     from minloro.tasks.task import Task
     from minloro.transitions import Transitions
 
-COMPARED = (("loro", "rl"), ("loro", "random-data"))
+COMPARED = (
+    ("loro", "rl"),
+    ("loro", "random-data"),
+    ("guided", "rl"),
+    ("guided", "random-data"),
+    ("guided", "loro"),
+)
 COMPARED_METRICS = {"mean_return": "mean return", "online_mean_return": "online mean return"}
 LLM_COUNTS = ("calls", "parse_failures", "fallbacks", "tokens")
 
@@ -135,13 +141,16 @@ def summary_text(task: Task, summary: Mapping[str, Any]) -> str:
         "mean_return": "mean return",
         "online_mean_return": "online mean return",
     }
-    others = {
+    learning = {
+        "training_return": "while learning, exploring",
         "final_return": f"last {WINDOW} evaluations",
+    }
+    others = {
         "steps_to_threshold": f"steps to {task.threshold:g}",
         "paper_cumulative_reward": f"sum over {steps // EVALUATE_EVERY} rounds",
     }
-    lines += ["", *_metric_lines(summary["arms"], means)]
-    lines += ["", *_metric_lines(summary["arms"], others)]
+    for headers in (means, learning, others):
+        lines += ["", *_metric_lines(summary["arms"], headers)]
     if summary["difference"]:
         lines += ["", *_difference_lines(summary["difference"])]
     lines += ["", *_notes(task, summary)]
@@ -196,7 +205,7 @@ def _difference_lines(differences: Mapping[str, Any]) -> list[str]:
         for name, result in metrics.items():
             found = format_interval(result, n_seeds=0)
             lines.append(
-                f"{ours_minus_theirs:<20}{COMPARED_METRICS[name]:<20}{found:>24}"
+                f"{ours_minus_theirs:<22}{COMPARED_METRICS[name]:<19}{found:>24}"
                 f"   {result['verdict']}"
             )
     return lines

@@ -255,7 +255,8 @@ def run_jobs(
     try:
         progress.show("learning", done, total)
         for job, (returns, agent) in sweep.run(jobs, executor):
-            folder.save_agent(job.arm, job.seed, agent)
+            if agent is not None:  # the arm `clone` learns nothing from rewards
+                folder.save_agent(job.arm, job.seed, agent)
             folder.save_part(job.arm, job.seed, returns)
             done += 1
             progress.show("learning", done, total, f"{job.arm}, seed {job.seed}")

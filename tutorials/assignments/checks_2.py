@@ -322,7 +322,7 @@ def finetune_evaluations(module, rng):
     """Check finetune with a play_and_learn that plays nothing, as if every episode had 70 steps."""
     asked = []
 
-    def play_and_learn(agent, task, steps, kept_data, seed, data_share):
+    def play_and_learn(agent, task, steps, kept_data, seed, data_share, guide=None):
         n_kept = 0 if kept_data is None else len(kept_data)
         asked.append([steps[0], steps[-1], n_kept, seed, -1 if data_share is None else data_share])
         for env_steps in steps:
@@ -379,10 +379,11 @@ _PRETRAIN_LOOP = (
 _ONE = "buffer.sample(agent.batch_size, rng), rng"
 _ENOUGH = "if len(buffer) >= agent.batch_size:"
 _SHARED = "agent.update(buffer.sample(agent.batch_size, rng, data_share), rng)"
-_ACTION = "action = agent.act(encoded, exploration)"
+_ACTION = "action = player.act(encoded, exploration)"
 _TRANSITION = "transition = (encoded, action, reward, next_encoded, terminated)"
 _GOING_ON = "if not (terminated or truncated):"
-_NEXT_EPISODE = "episode += 1\n        episode_return = 0.0\n        length = 0\n"
+_NEXT_NUMBER = "name = LEARNER if player is agent else CLONE\n        episode += 1\n"
+_FROM_ZERO = "episode_return = 0.0\n        length = 0\n        encoded = _reset"
 _RESET = "length = 0\n        encoded = _reset(agent, env, seed, episode)"
 _STEPS = "range(start + 1, steps + 1)"
 _ON_GRID = "if env_steps % EVALUATE_EVERY == 0:"
@@ -559,7 +560,7 @@ _LORO = [
     ),
     (
         _ACTION,
-        "action = agent.act(encoded)",
+        "action = player.act(encoded)",
         "the agent never explores while it learns.",
     ),
     (
@@ -602,13 +603,13 @@ _LORO = [
         "something is yielded after every step: what, if no episode has ended?",
     ),
     (
-        _NEXT_EPISODE,
-        "episode += 1\n",
+        _FROM_ZERO,
+        "encoded = _reset",
         "return and length go on counting in the next episode.",
     ),
     (
-        _NEXT_EPISODE,
-        _NEXT_EPISODE.removeprefix("episode += 1\n        "),
+        _NEXT_NUMBER,
+        _NEXT_NUMBER.replace("episode += 1\n", "pass\n"),
         "every episode has the same number, and so the same seed.",
     ),
     (
@@ -632,8 +633,8 @@ _LORO = [
         "D's steps count, too: how many are left for playing?",
     ),
     (
-        f"{_STEPS}, kept_data",
-        f"{_STEPS}, data",
+        "online, kept_data",
+        "online, data",
         "D goes into the buffer even if it is to be dropped: which name holds what is kept?",
     ),
     (

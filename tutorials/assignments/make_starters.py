@@ -100,7 +100,7 @@ WARM_START = Assignment(
             Cut(
                 "finetune",
                 "play, keep the finished episodes, and evaluate on the grid",
-                first="playing = ",
+                first="online = ",
                 last="for env_steps, finished_episode in",
             ),
             Cut(
