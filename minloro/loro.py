@@ -11,6 +11,7 @@ What LORO is compared with is in arms.py.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
@@ -269,6 +270,7 @@ class Guide:
         self.agent = agent
         self.clone = ClonePlayer(agent, clone, seed)
         self.data_returns = data_returns.tolist()
+        self._of_data = mean_and_error(self.data_returns)
         self.clone_returns: list[float] = []
         self.learner_returns: list[float] = []
         self._trusted_at_first = data_returns.max() >= threshold
@@ -303,8 +305,8 @@ class Guide:
         own = self.clone_returns
         if len(own) >= CLONE_OWN:
             own_mean, own_error = mean_and_error(own[-CLONE_RECENT:])
-            data_mean, data_error = mean_and_error(self.data_returns)
-            if own_mean + REFUTED * np.hypot(own_error, data_error) < data_mean:
+            data_mean, data_error = self._of_data
+            if own_mean + REFUTED * math.hypot(own_error, data_error) < data_mean:
                 return own[-CLONE_RECENT:]
         return (self.data_returns + own)[-CLONE_RECENT:]
 
@@ -312,10 +314,11 @@ class Guide:
 def mean_and_error(returns: list[float]) -> tuple[float, float]:
     """Return the mean and its standard error; the error of a single return is taken as 0."""
     n = len(returns)
-    mean = float(np.mean(returns))
+    mean = sum(returns) / n
     if n == 1:
         return mean, 0.0
-    return mean, float(np.std(returns, ddof=1) / np.sqrt(n))
+    distance = math.hypot(*(one - mean for one in returns))  # it cannot overflow
+    return mean, distance / math.sqrt(n * (n - 1))
 
 
 class ClonePlayer:

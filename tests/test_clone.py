@@ -18,6 +18,7 @@ from minloro.agents.clone import (
     SoftmaxClone,
     TableClone,
     best_penalty,
+    common,
     draw,
     fit_clone,
     fit_robust,
@@ -72,16 +73,20 @@ def shares(choose, n_actions, n=20_000):
 # Drawing
 
 
+def draw_common(probabilities, rng):
+    return draw(common(np.array(probabilities)).cumsum(), rng)
+
+
 def test_rare_actions_are_left_out_and_the_others_keep_their_shares():
     probabilities = np.array([0.06, 0.6, 0.059, 0.281])  # a tenth of the favourite's is 0.06
-    drawn = shares(lambda rng: draw(probabilities, rng), 4)
+    drawn = shares(lambda rng: draw_common(probabilities, rng), 4)
     assert RARE == 0.1 and drawn[2] == 0
     np.testing.assert_allclose(drawn, np.array([0.06, 0.6, 0, 0.281]) / 0.941, atol=0.012)
 
 
 def test_a_draw_needs_no_normalised_probabilities():
     for scale in (1e-300, 1.0, 1e300):
-        drawn = shares(lambda rng, scale=scale: draw(np.array([1.0, 3.0]) * scale, rng), 2)
+        drawn = shares(lambda rng, scale=scale: draw_common(np.array([1.0, 3.0]) * scale, rng), 2)
         np.testing.assert_allclose(drawn, [0.25, 0.75], atol=0.012)
 
 
@@ -91,7 +96,7 @@ def test_the_edges_of_the_uniform_number_draw_no_action_that_is_left_out(uniform
         random = staticmethod(lambda: uniform)
 
     for probabilities in ([0.0, 0.3, 0.7, 0.0], [0.01, 0.1, 0.2, 0.01], [0.0, 0.1, 0.3, 0.0]):
-        assert draw(np.array(probabilities), Fixed()) == (1 if uniform == 0 else 2)
+        assert draw_common(probabilities, Fixed()) == (1 if uniform == 0 else 2)
 
 
 # Tables
@@ -294,7 +299,7 @@ def test_the_penalty_is_the_one_that_predicts_the_held_out_episodes_best():
     assert best_penalty(phi, data, 3) == best
     # The clone itself learns from all rows.
     expected = fit_softmax(phi, actions, 3, best)
-    np.testing.assert_array_equal(SoftmaxClone(phi, data, 3).weights, expected)
+    np.testing.assert_array_equal(SoftmaxClone(phi, data, 3).weights, expected.astype(np.float32))
 
 
 def test_noise_gets_the_strongest_penalty_and_a_clear_rule_the_weakest():

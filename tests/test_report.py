@@ -19,6 +19,7 @@ from minloro.bench.metrics import (
     seed_metrics,
     takeover_step,
 )
+from minloro.bench.plot import learning_curves
 from minloro.bench.statistics import difference, interval, t_quantile
 from minloro.cli import main
 from minloro.loro import CLONE
@@ -191,6 +192,33 @@ def test_where_the_learner_takes_over_for_good(players, expected):
         for player, row in zip(players, evaluations(0, *[1.0] * len(players)), strict=True)
     ]
     assert takeover_step(rows) == expected
+
+
+@pytest.mark.parametrize(
+    ("players", "place"),
+    [
+        (("clll", "ccll", "cccc"), 400),  # the median of 200, 400 and never
+        (("clll", "cccc", "cccc"), None),
+        (("clll", "cccc"), None),
+        (("llll", "llll"), None),
+        (("clll",), 200),
+    ],
+)
+def test_a_star_marks_the_takeover_of_the_median_seed(players, place):
+    names = {"l": "greedy policy", "c": CLONE}
+    returns = {}
+    for seed, of_seed in enumerate(players):
+        rows = evaluations(0, 0.0, 10.0, 20.0, 30.0)
+        rows = [r._replace(behaviour=names[p]) for p, r in zip(of_seed, rows, strict=True)]
+        returns["guided", seed] = rows
+    ax = learning_curves(Figure().subplots(), returns, 0, None)
+    stars = [line for line in ax.lines if line.get_marker() == "*"]
+    if place is None:
+        assert not stars
+        return
+    (star,) = stars
+    assert list(star.get_xdata()) == [place] and list(star.get_ydata()) == [place / 20]
+    assert "guided: learner takes over" in ax.get_legend_handles_labels()[1]
 
 
 def test_what_the_budget_does_not_hold_is_null():

@@ -90,16 +90,24 @@ def fit_clone(
     return SoftmaxClone(np.asarray(agent.encode(part.observations)), part, n_actions)
 
 
-def draw(probabilities: np.ndarray, rng: np.random.Generator) -> int:
-    """Draw an action from `probabilities`, (A,), without those that are RARE.
+def common(probabilities: np.ndarray) -> np.ndarray:
+    """Return the probabilities, (…, A), with 0 for those that are RARE. They need no sum of 1.
+
+    >>> common(np.array([0.9, 0.07, 0.03]))
+    array([0.9, 0. , 0. ])
+    """
+    highest = probabilities.max(axis=-1, keepdims=True)
+    return np.where(probabilities < RARE * highest, 0.0, probabilities)
+
+
+def draw(cumulated: np.ndarray, rng: np.random.Generator) -> int:
+    """Draw an action. cumulated: (A,), the sums of the probabilities up to each action.
 
     >>> rng = np.random.default_rng(0)
-    >>> {draw(np.array([0.9, 0.07, 0.03]), rng) for _ in range(1000)}
-    {0}
+    >>> {draw(np.array([0.0, 0.6, 0.6]), rng) for _ in range(1000)}
+    {1}
     """
-    kept = np.where(probabilities < RARE * probabilities.max(), 0.0, probabilities)
-    bounds = kept.cumsum()
-    return int(bounds.searchsorted(rng.random() * bounds[-1], side="right"))
+    return int(cumulated.searchsorted(rng.random() * cumulated[-1], side="right"))
 
 
 class TableClone:
@@ -108,13 +116,14 @@ class TableClone:
     def __init__(self, data: Transitions, n_states: int, n_actions: int):
         self.counts = np.zeros((n_states, n_actions))  # [S, A]
         np.add.at(self.counts, (data.observations, data.actions), 1)
-        self._known = self.counts.sum(axis=1) > 0  # [S]
+        self._cumulated = common(self.counts).cumsum(axis=1)  # [S, A]
         self.familiarity = _familiarity(data)
         self.usable = self.familiarity >= FAMILIAR
 
     def sample(self, state: int, rng: np.random.Generator) -> int | None:
         """Return an action as often as D does, or None in a state that D never shows."""
-        return draw(self.counts[state], rng) if self._known[state] else None
+        cumulated = self._cumulated[state]
+        return draw(cumulated, rng) if cumulated[-1] else None
 
     best = sample
 
@@ -134,12 +143,15 @@ class SoftmaxClone:
 
     def __init__(self, phi: np.ndarray, data: Transitions, n_actions: int):
         penalty = best_penalty(phi, data, n_actions)
-        self.weights = fit_softmax(phi, data.actions, n_actions, penalty)  # [F, A]
+        weights = fit_softmax(phi, data.actions, n_actions, penalty)
+        self.weights = weights.astype(np.float32)  # [F, A], of the features' type
 
     def sample(self, phi: np.ndarray, rng: np.random.Generator) -> int:
         """Return an action drawn from the softmax at features `phi`, (F,)."""
         logits = phi.dot(self.weights)  # [A]
-        return draw(np.exp(logits - logits.max()), rng)
+        odds = np.exp(logits - logits.max())  # [A], the favourite's are 1
+        odds[odds < RARE] = 0
+        return draw(odds.cumsum(), rng)
 
     best = sample
 

@@ -70,7 +70,6 @@ STYLE: dict[Any, Any] = {
 DATA_COLOUR = "#FBEFCB"
 STEPS_LABEL = "environment steps, D's included"
 MARKERS_PER_CURVE = 4
-TAKEOVER = "the learner has taken over (median seed)"
 MOST_SEED_LINES = 5  # with more seeds, only their mean and its band are drawn
 
 
@@ -124,7 +123,7 @@ def learning_curves(
 def return_label(window: int) -> str:
     """Return the label of the axis of returns; window: evaluations per point."""
     smoothed = f",\nmean of the last {window} evaluations" if window > 1 else ""
-    return f"return of the greedy policy{smoothed}"
+    return f"evaluation return{smoothed}"
 
 
 def _line_style(arm: str) -> dict[str, Any]:
@@ -177,7 +176,10 @@ def _draw_mean(
 def _mark_takeover(
     ax: Axes, arm: str, returns: Returns, steps: list[float], means: list[float]
 ) -> None:
-    """Mark with a star where the learner takes over from the clone for good, if most seeds do."""
+    """Mark with a star where the learner takes over from the clone for good, in the median seed.
+
+    No star if half of the seeds or more never come to that.
+    """
     of_seeds = [takeover_step(rows) for (name, _), rows in returns.items() if name == arm]
     taken = sorted(step for step in of_seeds if step is not None)
     if 2 * len(taken) <= len(of_seeds):
@@ -193,7 +195,7 @@ def _mark_takeover(
         markeredgecolor="black",
         zorder=4,
         linestyle="none",
-        label=f"{arm}: {TAKEOVER}",
+        label=f"{arm}: learner takes over",
     )
 
 
