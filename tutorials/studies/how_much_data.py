@@ -103,15 +103,18 @@ def draw(rows: list[dict], path: Path) -> None:
         figure, grid = plt.subplots(
             len(SKILLS), len(TASKS), figsize=(WIDTH, 5.6), layout="constrained", sharex=True
         )
-        for axes, (teacher, skill) in zip(grid, SKILLS.items(), strict=True):
+        for axes, teacher in zip(grid, SKILLS, strict=True):
             for ax, task in zip(axes, TASKS, strict=True):
                 draw_panel(ax, rows, task, teacher)
-                ax.set_title(f"{task}, {teacher} teacher (skill {skill:g})", loc="left", size=10)
+                ax.set_title(f"{task}, {teacher} teacher", loc="left")
         handles, labels = grid[0, 0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
-        figure.supxlabel("episodes in D", size="medium")
+        for ax in grid[-1]:
+            ax.set_xlabel("episodes in D")
         figure.supylabel("return before any online step", size="medium")
-        figure.suptitle("D: scripted stand-in (no language model was asked)", x=0.01, ha="left")
+        skills = ", ".join(f"{teacher}: skill {skill:g}" for teacher, skill in SKILLS.items())
+        title = f"D: scripted stand-in (no language model was asked); {skills}"
+        figure.suptitle(title, x=0.01, ha="left")
         save_figure(figure, path)
 
 
