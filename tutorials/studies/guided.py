@@ -39,7 +39,7 @@ from minloro.agents.linear import LinearQ
 from minloro.arms import Job, collect_random, run_arm
 from minloro.bench import sweep
 from minloro.bench.statistics import difference
-from minloro.bench.text import format_number
+from minloro.bench.text import format_interval, format_number
 from minloro.files import replace_file
 from minloro.loro import CLONE, finetune, pretrain, returns_of_teacher
 from minloro.rollout import EpisodeReturn
@@ -324,8 +324,7 @@ def verdict(found: dict[str, list[dict]], ours: str, theirs: str) -> str:
     if not pairs:
         return "–"
     found_difference = difference([a for a, _ in pairs], [b for _, b in pairs])
-    numbers = [format_number(found_difference[key]) for key in ("mean", "low", "high")]
-    return f"{numbers[0]} [{numbers[1]}, {numbers[2]}]: {found_difference['verdict']}"
+    return f"{format_interval(found_difference, 0)}: {found_difference['verdict']}"
 
 
 def main() -> None:
