@@ -50,18 +50,18 @@ def test_the_slope_of_the_conservative_term_against_finite_differences(study):
 
 def test_the_conservative_term_by_hand_and_its_end(study):
     """Two equal values: each slope is 1/2, less 1 at the action of D. Online it fades away."""
-    plain = TabularQ(1, 2, step_size=0.5, discount=1.0, epsilon=0.0, initial_value=0.0)
+    plain = TabularQ(1, 2, step_size=0.1, discount=1.0, epsilon=0.0, initial_value=0.0)
     agent = study.Conservative(plain, scale=10.0)
     row = Minibatch(*(np.array([value]) for value in (0, 1, 0.0, 0, True)))
     rng = np.random.default_rng(0)
     agent.update(row, rng)  # q is 0, so is the target: only the term moves it
-    assert plain.table.tolist() == [[-2.5, 2.5]]  # 0.5 * 0.5 * 10
+    assert plain.table.tolist() == [[-0.5, 0.5]]  # 0.1 * 0.5 * 10
     agent.is_pretrained = True
     agent.online_updates = study.FADE
     before = plain.table.copy()
     agent.update(row, rng)
     assert plain.table[0, 0] == before[0, 0]
-    assert plain.table[0, 1] == 1.25  # Q-learning alone: half of the way to 0
+    assert plain.table[0, 1] == 0.45  # Q-learning alone: a tenth of the way to 0
 
 
 def test_the_measures_by_hand(study):
