@@ -326,8 +326,8 @@ def fit_robust(phi: np.ndarray, actions: np.ndarray, penalty: float = RIDGE) -> 
 def _scaling(observations: np.ndarray, space: gym.Space) -> tuple[np.ndarray, np.ndarray]:
     """Return the centre and half the width of the space, (d,); without bounds, those of D."""
     assert isinstance(space, Box)
-    low = np.ravel(space.low).astype(np.float64)
-    high = np.ravel(space.high).astype(np.float64)
+    low: np.ndarray = np.ravel(space.low).astype(np.float64)
+    high: np.ndarray = np.ravel(space.high).astype(np.float64)
     bounded = (np.abs(low) < 1e6) & (np.abs(high) < 1e6)
     low = np.where(bounded, low, observations.min(axis=0))
     high = np.where(bounded, high, observations.max(axis=0))
